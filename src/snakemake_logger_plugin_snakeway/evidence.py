@@ -1,0 +1,81 @@
+"""What only the thread that logs can know, kept on the record for the thread that handles it.
+
+Snakemake says that a job failed from within the ``except`` block that caught the failure, but its log records do not
+carry the exception, and logger plugins get them in another thread. A filter on the logger is called in the first one.
+"""
+
+import logging
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple
+
+from snakemake_interface_logger_plugins.common import LogEvent
+
+_WANTED = frozenset({LogEvent.WORKFLOW_STARTED, LogEvent.ERROR, LogEvent.JOB_ERROR})
+_LONGEST_CHAIN = 10  # of exceptions raised while handling exceptions
+
+
+class ExitStatus(NamedTuple):
+    """How a command ended, as `subprocess` gives it: negative means killed by that signal."""
+
+    returncode: int
+    command: str
+
+
+class Evidence(logging.Filter):
+    """Lets every record pass; those of `_WANTED` get additional attributes, read by the functions below."""
+
+    def __init__(self, guarded: Callable[[], AbstractContextManager[None]]) -> None:
+        super().__init__()
+        self._guarded = guarded
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        event = getattr(record, "event", None)
+        if event in _WANTED:
+            with self._guarded():
+                _, error, trace = sys.exc_info()
+                found = record.__dict__
+                found["snakeway_directory"] = Path.cwd()
+                found["snakeway_exit"] = _exit_status(error)
+                found["snakeway_jobs"] = _jobs_in_postprocessing(trace) if event is LogEvent.ERROR else ()
+        return True
+
+
+def directory_of(record: logging.LogRecord) -> Path:
+    """The working directory when ``record`` was made. What the WORKFLOW_STARTED event itself says is not it:
+    its ``rundir`` is where snakemake was imported, its ``cwd`` is not yet changed by ``workdir:``.
+    """
+    found = getattr(record, "snakeway_directory", None)
+    return found if isinstance(found, Path) else Path.cwd()
+
+
+def exit_status_of(record: logging.LogRecord) -> ExitStatus | None:
+    """How the failed job's command ended; None where Snakemake did not run it itself."""
+    return getattr(record, "snakeway_exit", None)
+
+
+def failed_in_postprocessing(record: logging.LogRecord) -> tuple[int, ...]:
+    """The jobs that ran through but whose outputs are missing or wrong. Snakemake logs no JOB_ERROR for these."""
+    return getattr(record, "snakeway_jobs", ())
+
+
+def _exit_status(error: BaseException | None) -> ExitStatus | None:
+    for _ in range(_LONGEST_CHAIN):
+        if error is None:
+            break
+        returncode = getattr(error, "returncode", None)
+        if isinstance(returncode, int):
+            return ExitStatus(returncode, str(getattr(error, "cmd", "")))
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _jobs_in_postprocessing(trace: TracebackType | None) -> tuple[int, ...]:
+    """The jobs that the scheduler was about to finish: the variable ``job`` of the function that caught the error."""
+    job: Any = trace.tb_frame.f_locals.get("job") if trace is not None else None
+    if job is None or not hasattr(job, "jobid"):
+        return ()
+    return tuple(part.jobid for part in (job.jobs if job.is_group() else [job]))

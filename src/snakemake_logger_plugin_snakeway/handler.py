@@ -1,0 +1,91 @@
+"""The plugin's contact with Snakemake: when it is made, what it is handed, when it is closed."""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from logging import LogRecord
+
+from snakemake_interface_logger_plugins.base import LogHandlerBase
+from snakemake_interface_logger_plugins.common import LogEvent
+
+from snakemake_logger_plugin_snakeway.evidence import Evidence
+from snakemake_logger_plugin_snakeway.identity import Identity
+from snakemake_logger_plugin_snakeway.recorder import Recorder
+from snakeway.wire import Complain
+
+_SNAKEMAKE = logging.getLogger("snakemake.logging")  # the one logger of Snakemake and of its executor plugins
+
+
+class LogHandler(LogHandlerBase):
+    """Gets every log record, in a thread that Snakemake keeps for logger plugins, and records those that count.
+
+    An attempt begins when Snakemake begins to execute a workflow, so ``--lint``, ``--unlock``, ``--summary`` and their
+    like leave nothing behind. Neither does a dry run by hand. An error before that, such as a broken Snakefile, is
+    recorded only if Snakeway started the attempt and so waits for the reason; by hand it is on the screen.
+    """
+
+    def __post_init__(self) -> None:
+        self._complain = Complain()
+        self._identity: Identity | None = None  # None: nothing is to be recorded
+        self._recorder: Recorder | None = None
+        self._evidence = Evidence(self._guarded)
+        with self._guarded():
+            identity = Identity.from_environment(os.environ)
+            if identity.by_hand and self.common_settings.dryrun:
+                return
+            self._identity = identity
+            _SNAKEMAKE.addFilter(self._evidence)
+
+    def emit(self, record: LogRecord) -> None:
+        event = getattr(record, "event", None)
+        if event is None or self._identity is None:
+            return
+        with self._guarded():
+            if self._recorder is None and self._begins(event, self._identity):
+                self._recorder = Recorder(self._identity, record, self.common_settings, self._complain)
+            if self._recorder is not None:
+                self._recorder.take(event, record)
+
+    def close(self) -> None:
+        """End the attempt. Snakemake calls this when its listener thread has ended; at exit `logging` does so again."""
+        with self._guarded():
+            identity, self._identity = self._identity, None
+            recorder, self._recorder = self._recorder, None
+            if identity is not None:
+                _SNAKEMAKE.removeFilter(self._evidence)
+            if recorder is not None:
+                recorder.end()
+        super().close()
+
+    @staticmethod
+    def _begins(event: LogEvent, identity: Identity) -> bool:
+        return event is LogEvent.WORKFLOW_STARTED or (event is LogEvent.ERROR and not identity.by_hand)
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        """The one place where the plugin's own failures end: no bug of ours may fail somebody's run."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001
+            self._complain(f"cannot record: {type(error).__name__}: {error}; the run goes on without")
+
+    @property
+    def writes_to_stream(self) -> bool:
+        return False
+
+    @property
+    def writes_to_file(self) -> bool:
+        return False  # true would have Snakemake announce the file as its log
+
+    @property
+    def has_filter(self) -> bool:
+        return True  # Snakemake's own filter drops what --quiet is not to show
+
+    @property
+    def has_formatter(self) -> bool:
+        return True
+
+    @property
+    def needs_rulegraph(self) -> bool:
+        return self._identity is not None

@@ -1,0 +1,224 @@
+"""From Snakemake's log records to events and spans: the jobs."""
+
+import re
+import signal
+from collections import Counter
+from collections.abc import Iterable
+from logging import LogRecord
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from snakemake_logger_plugin_snakeway.evidence import exit_status_of
+from snakemake_logger_plugin_snakeway.metadata import Metadata
+from snakeway.wire import LIST_ITEMS, TEXT_BYTES, Event, EventType, EventWriter, tail
+
+if TYPE_CHECKING:
+    from snakemake_logger_plugin_snakeway.tracing import Tracing
+
+_CLOCK_SLACK_S = 2.0  # by which the clock of a file server may be behind ours
+
+# What Snakemake adds to the name of a file that it treats specially.
+_ANNOTATION = re.compile(
+    r" \((?:pipe|service|nodelocal|update|before update|cached|access: [^()]*|retrieve from storage"
+    r"|only provide storage uri|send to storage)(?:, (?:retrieve from|only provide|send to) storage(?: uri)?)?\)$"
+)
+
+
+class _GroupFailure(NamedTuple):
+    """What Snakemake tells once for a failed group, before it lists the group's jobs as failed."""
+
+    reason: str
+    logs: list[str]
+    external_id: str | None
+
+
+class _Try(NamedTuple):
+    """A job that was handed to the executor and has not ended."""
+
+    since: float
+    members: Event  # of its event
+
+
+class Jobs:
+    """Records the jobs of one attempt. The tries of a job are counted by its submissions."""
+
+    def __init__(self, writer: EventWriter, directory: Path, tracing: "Tracing | None", *, dry_run: bool) -> None:
+        self.remote = False  # jobs run elsewhere, but for those of local rules
+        self._writer = writer
+        self._directory = directory
+        self._metadata = Metadata(directory)
+        self._tracing = tracing
+        self._dry_run = dry_run
+        self._tries: Counter[int] = Counter()
+        self._open: dict[int, _Try] = {}
+        self._groups: dict[int, _GroupFailure] = {}  # by job
+        self._failed: set[int] = set()
+
+    @property
+    def failed(self) -> bool:
+        """Whether the last try of some job failed."""
+        return bool(self._failed)
+
+    def submitted(self, record: LogRecord) -> None:
+        """JOB_INFO: the job is handed to the executor, for the first time or again."""
+        told = record.__dict__
+        job = told["jobid"]
+        if job in self._open:
+            self._fail(job, record.created, "The job was started again; Snakemake did not tell how its try ended.")
+        self._tries[job] += 1
+        members = {
+            "job": job,
+            "try": self._tries[job],
+            "rule": told["rule_name"],
+            "wildcards": {name: str(value) for name, value in told["wildcards"].items()},
+            "input": _files(told["input"]),
+            "output": _files(told["output"]),
+            "log": _files(told["log"]),
+            "benchmark": told["benchmark"],
+            "reason": cut(told["reason"]),
+            "threads": told["threads"],
+            "resources": _resources(told["resources"].items()),
+            "shell": cut(told["shellcmd"] or ""),
+            "checkpoint": told["is_checkpoint"],
+            "local": not self._dry_run and (told["local"] or not self.remote),
+        }
+        self._writer.write(EventType.JOB, record.created, **members)
+        if not self._dry_run:
+            self._open[job] = _Try(record.created, members)
+            self._failed.discard(job)
+
+    def finished(self, record: LogRecord) -> None:
+        """JOB_FINISHED: the job's outputs have been checked and its metadata written."""
+        self._finish(record.__dict__["job_id"], record.created)
+
+    def failed_with(self, record: LogRecord, reason: str) -> None:
+        """JOB_ERROR; ``reason`` is the ERROR that came before it, if one did."""
+        told = record.__dict__
+        job = told["jobid"]
+        group = self._groups.pop(job, None)
+        status = exit_status_of(record)
+        # Of a group's jobs, one has failed and the others were stopped; all get the exception.
+        if status is not None and group is not None and (told["shellcmd"] or "\n").strip() not in status.command:
+            status = None
+        logs = told["log"] + (group.logs if group is not None else [])
+        external_id = told["aux"].get("external_jobid") or (group.external_id if group is not None else None)
+        message = told["rule_msg"] or reason or (group.reason if group is not None else "")
+        if not message and status is not None:  # `run:` is executed by another snakemake, which has said why
+            message = (
+                f"The job's process ended with exit code {status.returncode}; the reason is in Snakemake's output."
+            )
+        code = None if status is None else status.returncode
+        self._fail(job, record.created, cut(message), logs=_files(logs), code=code, external_id=external_id)
+
+    def group_failed(self, record: LogRecord, reason: str) -> None:
+        """GROUP_ERROR; a JOB_ERROR for each job of the group follows."""
+        told = record.__dict__
+        external_id = told.get("external_jobid")
+        for info in told["job_error_info"]:
+            self._groups[info["jobid"]] = _GroupFailure(reason, list(told["aux_logs"]), external_id)
+
+    def failed_afterwards(self, job: int, record: LogRecord, message: str) -> None:
+        """The job ran through, but its outputs are not what they should be."""
+        self._fail(job, record.created, message)
+
+    def end(self, t: float, *, look_for_ends: bool) -> bool:
+        """Settle the jobs that are still open at the attempt's end; return whether some were cut off.
+
+        With ``--quiet progress`` Snakemake tells of no finished job (``look_for_ends``). Then metadata written since
+        a job was submitted shows that it ended.
+        """
+        for job, tried in list(self._open.items()):
+            if look_for_ends and self._times(tried, t) is not None:
+                self._finish(job, t)
+        if self._tracing is not None:
+            for tried in self._open.values():
+                self._tracing.job_cut_off(tried.members, tried.since, t)
+        return bool(self._open)
+
+    def _finish(self, job: int, t: float) -> None:
+        tried = self._open.pop(job, None)
+        times = self._times(tried, t) if tried is not None else None
+        known = {} if times is None else {"started_at": times[0], "ended_at": times[1]}
+        self._writer.write(EventType.JOB_FINISHED, t, job=job, **{"try": max(1, self._tries[job])}, **known)
+        if self._tracing is not None and tried is not None:
+            start, end = times or (tried.since, t)
+            self._tracing.job_finished(tried.members, start, end)
+
+    def _times(self, tried: _Try, t: float) -> tuple[float, float] | None:
+        """Return the real start and end of a job that was seen to have ended at ``t``, if the metadata tells."""
+        output = next(iter(tried.members["output"]), None)
+        times = self._metadata.times(output, since=tried.since - _CLOCK_SLACK_S) if output is not None else None
+        if times is None:
+            return None
+        start, written = times
+        # The end of a job elsewhere is noticed late, and its first output was written at or before its end. Beside us
+        # the end is noticed at once. An output may also keep an older date than its job, such as an unpacked one.
+        end = t if tried.members["local"] or written < start else written
+        return start, max(start, end)
+
+    def _fail(
+        self,
+        job: int,
+        t: float,
+        message: str,
+        *,
+        logs: Iterable[str] = (),
+        code: int | None = None,
+        external_id: object = None,
+    ) -> None:
+        tried = self._open.pop(job, None)
+        exit_code, signal_number = _shell_status(code)
+        log, log_tail = self._log(logs or (tried.members["log"] if tried is not None else ()))
+        members = {
+            "job": job,
+            "try": max(1, self._tries[job]),
+            "rule": tried.members["rule"] if tried is not None else "",
+            "exit_code": exit_code,
+            "signal": signal_number,
+            "message": message,
+            "log": log,
+            "log_tail": log_tail,
+            "external_id": None if external_id is None else str(external_id),
+        }
+        self._failed.add(job)
+        self._writer.write(EventType.JOB_FAILED, t, **members)
+        if self._tracing is not None and tried is not None:
+            self._tracing.job_failed(tried.members, tried.since, t, members)
+
+    def _log(self, logs: Iterable[str]) -> tuple[str | None, str]:
+        """Return the first log that holds something, and its end; a job may have several logs, and leave some empty."""
+        first = None
+        for log in logs:
+            first = first or log
+            text = tail(self._directory / log)
+            if text.strip():
+                return log, text
+        return first, ""
+
+
+def cut(text: str) -> str:
+    """Return ``text``, shortened to what an event may hold."""
+    return text if len(text) <= TEXT_BYTES else text[:TEXT_BYTES] + " […]"
+
+
+def _files(told: Iterable[str]) -> list[str]:
+    return [_ANNOTATION.sub("", str(name)) if name.endswith(")") else str(name) for name in told][:LIST_ITEMS]
+
+
+def _resources(told: Iterable[tuple[str, Any]]) -> dict[str, int | str]:
+    return {
+        name: value if isinstance(value, int) else str(value)
+        for name, value in told
+        if name not in ("_cores", "_nodes")  # told as threads, or of no meaning outside
+    }
+
+
+def _shell_status(code: int | None) -> tuple[int | None, int | None]:
+    """Return exit code and signal in the way of a shell, which ends with 128 + signal when its command was killed.
+
+    Python gives -9 if the shell itself was killed and 137 if its command was; both become (137, 9).
+    """
+    if code is None:
+        return None, None
+    number = -code if code < 0 else code - 128
+    return (128 + number, number) if number in signal.valid_signals() else (code, None)

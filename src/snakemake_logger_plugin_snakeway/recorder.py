@@ -1,0 +1,176 @@
+"""From Snakemake's log records to events: what concerns the attempt as a whole. Jobs are in `jobs`."""
+
+import getpass
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable
+from logging import LogRecord
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from snakemake_interface_logger_plugins.common import LogEvent
+from snakemake_interface_logger_plugins.settings import OutputSettingsLoggerInterface
+
+from snakemake_logger_plugin_snakeway.evidence import directory_of, failed_in_postprocessing
+from snakemake_logger_plugin_snakeway.identity import Identity
+from snakemake_logger_plugin_snakeway.jobs import Jobs, cut
+from snakeway.wire import VERSION, Complain, EventType, EventWriter
+
+if TYPE_CHECKING:
+    from snakemake_logger_plugin_snakeway.tracing import Tracing
+
+PROGRESS_EVERY_S = 1.0  # Snakemake tells it after each job; the jobs' own events are exact, this is for a quick look
+
+
+class _Complaint(NamedTuple):
+    """An ERROR record, which may be the reason of a JOB_ERROR that follows in the same thread."""
+
+    t: float
+    exception: str
+    message: str
+
+
+class Recorder:
+    """Records one attempt, which begins with ``record``; `take` gets the following ones, and `end` ends it."""
+
+    def __init__(
+        self, identity: Identity, record: LogRecord, settings: OutputSettingsLoggerInterface, complain: Complain
+    ) -> None:
+        directory = directory_of(record)
+        snakefile = str(getattr(record, "snakefile_main", ""))
+        self._quiet_about_progress = any(getattr(kind, "name", "") == "PROGRESS" for kind in settings.quiet or ())
+        run_id, events = identity.settle(directory)
+        self._writer = EventWriter(events, complain)
+        self._writer.write(
+            EventType.ATTEMPT_STARTED,
+            record.created,
+            v=VERSION,
+            run_id=run_id,
+            attempt_id=identity.attempt_id,
+            snakemake=_snakemake_version(),
+            host=platform.node(),
+            user=_user(),
+            pid=os.getpid(),
+            directory=str(directory),
+            command=" ".join(sys.argv),
+            snakefile=snakefile,
+            dry_run=settings.dryrun,
+            outside=identity.outside,
+        )
+        self._tracing: Tracing | None = None
+        if not settings.dryrun:
+            self._tracing = _tracing(identity, run_id, record.created, directory, snakefile)
+        self._jobs = Jobs(self._writer, directory, self._tracing, dry_run=settings.dryrun)
+        self._complaints: dict[int | None, _Complaint] = {}  # by thread
+        self._broken = False  # something failed that was not a job
+        self._stats: dict[str, int] = {}
+        self._progress: tuple[int, int] | None = None  # not yet written
+        self._progress_t = 0.0
+        self._progress_total = 0
+        self._actions: dict[LogEvent, Callable[[LogRecord], None]] = {
+            LogEvent.RULEGRAPH: self._rulegraph,
+            LogEvent.RUN_INFO: self._run_info,
+            LogEvent.RESOURCES_INFO: self._resources_info,
+            LogEvent.PROGRESS: self._take_progress,
+            LogEvent.ERROR: self._error,
+            LogEvent.JOB_INFO: self._jobs.submitted,
+            LogEvent.JOB_FINISHED: self._jobs.finished,
+            LogEvent.GROUP_ERROR: self._group_error,
+            LogEvent.JOB_ERROR: self._job_error,
+        }
+
+    def take(self, event: LogEvent, record: LogRecord) -> None:
+        """Record what ``record`` says, if that is of interest."""
+        action = self._actions.get(event)
+        if action is not None:
+            if event is not LogEvent.JOB_ERROR and event is not LogEvent.GROUP_ERROR:
+                self._settle_complaint(record.thread)
+            action(record)
+
+    def end(self) -> None:
+        """Record the end. Returns within seconds, whatever the collector does."""
+        for thread in list(self._complaints):
+            self._settle_complaint(thread)
+        now = time.time()
+        self._write_progress(now)
+        cut_off = self._jobs.end(now, look_for_ends=self._quiet_about_progress)
+        self._writer.write(EventType.ATTEMPT_ENDED, now, lost=self._writer.lost)
+        self._writer.close()
+        if self._tracing is not None:
+            self._tracing.end(now, failed=self._broken or self._jobs.failed, cut_off=cut_off)
+
+    def _rulegraph(self, record: LogRecord) -> None:
+        graph = record.__dict__["rulegraph"]
+        links = [{"source": link["source"], "target": link["target"]} for link in graph["links"]]
+        self._writer.write(EventType.RULEGRAPH, record.created, nodes=graph["nodes"], links=links)
+
+    def _run_info(self, record: LogRecord) -> None:
+        stats = dict(record.__dict__["stats"])
+        if stats != self._stats:  # a dry run tells them at its beginning and at its end
+            self._stats = stats
+            jobs = {rule: count for rule, count in stats.items() if rule != "total"}
+            self._writer.write(EventType.STATS, record.created, jobs=jobs, total=stats.get("total"))
+
+    def _resources_info(self, record: LogRecord) -> None:
+        if hasattr(record, "nodes"):  # told only when jobs are sent elsewhere
+            self._jobs.remote = True
+
+    def _take_progress(self, record: LogRecord) -> None:
+        done, total = record.__dict__["done"], record.__dict__["total"]
+        self._progress = (done, total)
+        # The total grows when a checkpoint adds jobs.
+        if done == total or total != self._progress_total or record.created - self._progress_t >= PROGRESS_EVERY_S:
+            self._write_progress(record.created)
+
+    def _write_progress(self, t: float) -> None:
+        if self._progress is not None:
+            done, total = self._progress
+            self._writer.write(EventType.PROGRESS, t, done=done, total=total)
+            self._progress, self._progress_t, self._progress_total = None, t, total
+
+    def _error(self, record: LogRecord) -> None:
+        message = cut(record.getMessage())
+        jobs = failed_in_postprocessing(record)
+        for job in jobs:
+            self._jobs.failed_afterwards(job, record, message)
+        if not jobs:
+            self._complaints[record.thread] = _Complaint(record.created, record.__dict__.get("exception", ""), message)
+
+    def _group_error(self, record: LogRecord) -> None:
+        self._jobs.group_failed(record, self._reason(record))
+
+    def _job_error(self, record: LogRecord) -> None:
+        self._jobs.failed_with(record, self._reason(record))
+
+    def _reason(self, record: LogRecord) -> str:
+        complaint = self._complaints.pop(record.thread, None)
+        return complaint.message if complaint is not None else ""
+
+    def _settle_complaint(self, thread: int | None) -> None:
+        complaint = self._complaints.pop(thread, None)
+        if complaint is not None:
+            self._broken = True
+            self._writer.write(EventType.ERROR, complaint.t, exception=complaint.exception, message=complaint.message)
+
+
+def _tracing(identity: Identity, run_id: str, started: float, directory: Path, snakefile: str) -> "Tracing | None":
+    from snakeway import telemetry  # not at every snakemake start
+
+    if not telemetry.configured():
+        return None
+    from snakemake_logger_plugin_snakeway.tracing import Tracing
+
+    return Tracing(identity, run_id, started, directory, snakefile, Complain())
+
+
+def _snakemake_version() -> str:
+    return str(getattr(sys.modules.get("snakemake.common"), "__version__", ""))
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container may run as a user id without a name
+        return str(os.getuid())

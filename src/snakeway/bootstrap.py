@@ -1,0 +1,148 @@
+"""Puts the parts together: the only place that names concrete adapters."""
+
+import ipaddress
+import logging
+import signal
+import sys
+import threading
+from collections.abc import Callable
+
+import uvicorn
+
+from snakeway.app import Parts, create_app
+from snakeway.catalog import Catalog
+from snakeway.errors import Invalid, SnakewayError
+from snakeway.service import Commands, Reads
+from snakeway.settings import Settings
+from snakeway.store import Store
+from snakeway.supervisor.loop import Supervisor
+from snakeway.supervisor.report import Report
+from snakeway.supervisor.warm import Launcher
+from snakeway.telemetry import Spans
+from snakeway.telemetry.metrics import Metrics
+
+log = logging.getLogger("snakeway")
+
+_SHUTDOWN_S = 5
+
+
+def serve(settings: Settings, *, embedded: bool = True, ready: Callable[[str], None] = lambda url: None) -> None:
+    """Serve the API until SIGTERM or SIGINT, with a supervisor in the same process if ``embedded``.
+
+    Runs go on when the server ends. ``ready`` is called with the server's URL once it accepts requests.
+
+    Raises:
+        Invalid: the address is not loopback and no token is set, or it cannot be bound.
+        StoreOutdated, StoreBusy: the database cannot be used.
+    """
+    check_exposure(settings)
+    _configure_logging()
+    store = open_store(settings)
+    catalog = Catalog(settings)
+    metrics = Metrics()
+    supervisor = Supervisor(store, catalog, settings, Report(store, Spans(log.warning), metrics), Launcher()) if embedded else None
+    commands = Commands(store, catalog, settings, supervisor.wake if supervisor else lambda: None)
+    commands.empty_trash()
+    thread = threading.Thread(target=_run, args=(supervisor,), name="snakeway-supervisor") if supervisor else None
+    parts = Parts(settings, commands, Reads(store, catalog, settings), metrics)
+    config = uvicorn.Config(
+        create_app(parts),
+        host=settings.host,
+        port=settings.port,
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=_SHUTDOWN_S,
+        server_header=False,
+    )
+    server = _Server(config, ready)
+    if thread:
+        thread.start()
+    try:
+        server.run()
+    except SystemExit as error:  # uvicorn's way to say that the address is taken; it has logged why
+        raise Invalid(f"cannot listen on {settings.host}:{settings.port}; is another server running there?") from error
+    finally:
+        if supervisor and thread:
+            supervisor.stop()
+            thread.join()
+        metrics.close()
+        store.close()
+
+
+def supervise(settings: Settings) -> None:
+    """Run a supervisor without an API until SIGTERM or SIGINT; any number of them may share a Postgres database.
+
+    Raises StoreOutdated or StoreBusy when the database cannot be used.
+    """
+    _configure_logging()
+    store = open_store(settings)
+    metrics = Metrics()
+    supervisor = Supervisor(store, Catalog(settings), settings, Report(store, Spans(log.warning), metrics), Launcher())
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: supervisor.stop())
+    supervisor.run()
+    metrics.close()
+    store.close()
+
+
+def migrate(settings: Settings) -> None:
+    """Bring the database's schema to this version."""
+    store = Store(settings.store_url, settings.database_wait_s)
+    store.migrate()
+    store.close()
+
+
+def open_store(settings: Settings) -> Store:
+    """Open the database: an embedded one is brought up to date by itself, a shared one must have been migrated.
+
+    Raises StoreOutdated or StoreBusy, or Invalid when the data folder cannot be made.
+    """
+    try:
+        settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        store = Store(settings.store_url, settings.database_wait_s)
+    except OSError as error:
+        raise Invalid(f"cannot use the data folder {settings.data_dir}: {error.strerror}", field="data_dir") from error
+    if store.sqlite:
+        store.migrate()
+    else:
+        store.check()
+    return store
+
+
+def check_exposure(settings: Settings) -> None:
+    """Raise Invalid when others could reach the server and nothing would tell them apart."""
+    if settings.token is not None:
+        return
+    try:
+        loopback = ipaddress.ip_address(settings.host).is_loopback
+    except ValueError:
+        loopback = settings.host == "localhost"
+    if not loopback:
+        raise Invalid(
+            f"refusing to listen on {settings.host} without authentication: set SNAKEWAY_TOKEN, or use 127.0.0.1", field="host"
+        )
+
+
+def _run(supervisor: Supervisor) -> None:
+    try:
+        supervisor.run()
+    except SnakewayError:
+        log.exception("the supervisor has ended; restart the server")
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, ready: Callable[[str], None]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]
+        await super().startup(sockets)  # type: ignore[arg-type]
+        if self.started:
+            host, port = self.servers[0].sockets[0].getsockname()[:2]
+            self._ready(f"http://{f'[{host}]' if ':' in host else host}:{port}")
+
+
+def _configure_logging() -> None:
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    for name in ("alembic", "httpx", "opentelemetry"):
+        logging.getLogger(name).setLevel(logging.WARNING)

@@ -1,0 +1,228 @@
+"""Puts the files of a workflow into the directory of a run, where a version of it and outputs may already be.
+
+``.snakeway/workflow.json`` in that directory lists the files that came from a workflow. While the files are changed
+it lists those of both versions, so a kill at any point leaves a directory in which every file is known, and the same
+or any other version can be put in again.
+
+The directory belongs to the jobs of the run, which may have put links anywhere: no link is ever followed here.
+"""
+
+import contextlib
+import json
+import os
+import posixpath
+import secrets
+import shutil
+import stat
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Self
+
+from snakeway.catalog.tree import LEFT_OUT, Entry, Index, hash_file, open_file
+from snakeway.errors import InvalidWorkflow
+from snakeway.wire import STATE_FOLDER
+
+_MANIFEST = "workflow.json"
+_UNFINISHED = "new-"
+_ABANDONED_S = 3600.0  # older unfinished files were left by a crash
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+@dataclass(frozen=True, slots=True)
+class _Manifest:
+    digest: str | None  # None while the files are changed for the first time
+    files: dict[str, list[Entry]]  # what each file may contain
+
+
+def materialise(snapshot: Path, index: Index, digest: str, directory: Path) -> None:
+    """Make the workflow's files in ``directory`` those of ``index``; may be repeated after a kill at any point.
+
+    Files of the version before that are not in this one are removed, unless they were changed since. A file that has
+    the right content is left alone, its time too; a file of the first version keeps its time in the snapshot; one
+    that replaces another content is as new as the replacement. So a re-run of identical files runs nothing, and a
+    re-run of changed ones runs what depends on them, whatever the clock of the workflow's author said.
+
+    Raises InvalidWorkflow if a folder stands where the workflow has a file, or something else where it has a folder.
+    """
+    with _Beneath(directory) as run:
+        before = run.read_manifest()
+        changing = before.digest != digest or before.files.keys() != index.keys()
+        if changing:
+            # Crash after this: both versions' files are known.
+            run.write_manifest(_Manifest(before.digest, _both(before, index)))
+            for path in before.files.keys() - index.keys():
+                run.remove(path, before.files[path])
+        for path, entry in index.items():
+            found = run.look(path)
+            if found == entry:
+                continue
+            if found and entry.kind != "link" != found.kind and found.content == entry.content:
+                run.set_mode(path, entry)
+                continue
+            is_change = found is not None or before.digest not in (None, digest)
+            modified = time.time_ns() if is_change else os.lstat(snapshot / path).st_mtime_ns
+            run.put(path, entry, snapshot / path, modified)
+        if changing:
+            run.write_manifest(_Manifest(digest, {path: [entry] for path, entry in index.items()}))
+
+
+def _both(before: _Manifest, index: Index) -> dict[str, list[Entry]]:
+    files = {path: list(entries) for path, entries in before.files.items()}
+    for path, entry in index.items():
+        entries = files.setdefault(path, [])
+        if entry not in entries:
+            entries.append(entry)
+    return files
+
+
+class _Beneath:
+    """The run's directory, held open: every file is reached from it folder by folder, and never through a link."""
+
+    def __init__(self, directory: Path) -> None:
+        self._root = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._state = -1
+        self._directory = directory
+
+    def __enter__(self) -> Self:
+        try:
+            self._state = self._enter(self._root, STATE_FOLDER, create=True)
+            self._sweep()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._root)
+        if self._state >= 0:
+            os.close(self._state)
+
+    def look(self, path: str) -> Entry | None:
+        """Return what is at ``path``; None if nothing or neither a file nor a link is."""
+        try:
+            with self._parent(path) as (folder, name):
+                mode = os.lstat(name, dir_fd=folder).st_mode
+                if stat.S_ISLNK(mode):
+                    return Entry("link", os.readlink(name, dir_fd=folder))
+                if not stat.S_ISREG(mode):
+                    return None
+                return Entry("program" if mode & stat.S_IXUSR else "file", hash_file(open_file(name, folder)))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def remove(self, path: str, known: list[Entry]) -> None:
+        """Remove a file if it is as known, and folders that become empty by it."""
+        if self.look(path) not in known:
+            return
+        with self._parent(path) as (folder, name):
+            os.unlink(name, dir_fd=folder)
+        while path := posixpath.dirname(path):
+            try:
+                with self._parent(path) as (folder, name):
+                    os.rmdir(name, dir_fd=folder)
+            except OSError:  # it is not empty
+                return
+
+    def set_mode(self, path: str, entry: Entry) -> None:
+        """Make a file executable or not, without a new time."""
+        with self._parent(path) as (folder, name):
+            descriptor = open_file(name, folder)
+            try:
+                os.fchmod(descriptor, _mode(entry))
+            finally:
+                os.close(descriptor)
+
+    def put(self, path: str, entry: Entry, source: Path, modified: int) -> None:
+        """Put a file or link in place of whatever file or link is there. ``modified`` is in ns since the epoch.
+
+        Crash before the rename: the old one is there still, and the new one lies unfinished in the state folder.
+        """
+        temporary = f"{_UNFINISHED}{secrets.token_hex(8)}"
+        with self._parent(path, create=True) as (folder, name):
+            if entry.kind == "link":
+                os.symlink(entry.content, temporary, dir_fd=self._state)
+            else:
+                with os.fdopen(open_file(source), "rb") as original, self._create(temporary) as copy:
+                    shutil.copyfileobj(original, copy)
+                    os.fchmod(copy.fileno(), _mode(entry))
+            os.utime(temporary, ns=(modified, modified), dir_fd=self._state, follow_symlinks=False)
+            try:
+                os.rename(temporary, name, src_dir_fd=self._state, dst_dir_fd=folder)
+            except IsADirectoryError:
+                os.unlink(temporary, dir_fd=self._state)
+                raise self._in_the_way(path, "a folder", "a file") from None
+
+    def read_manifest(self) -> _Manifest:
+        """Return the list of the workflow's files; an empty one if there is none or somebody spoiled it."""
+        try:
+            with os.fdopen(open_file(_MANIFEST, self._state), "rb") as file:
+                value = json.load(file)
+            files = {path: [Entry(*entry) for entry in entries] for path, entries in value["files"].items()}
+            digest = value["digest"]
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+            return _Manifest(None, {})
+        return _Manifest(digest, {path: entries for path, entries in files.items() if _is_below(path)})
+
+    def write_manifest(self, manifest: _Manifest) -> None:
+        files = {path: [[entry.kind, entry.content] for entry in entries] for path, entries in manifest.files.items()}
+        temporary = f"{_UNFINISHED}{secrets.token_hex(8)}"
+        with self._create(temporary) as file:
+            file.write(json.dumps({"digest": manifest.digest, "files": files}).encode())
+        os.rename(temporary, _MANIFEST, src_dir_fd=self._state, dst_dir_fd=self._state)
+
+    @contextlib.contextmanager
+    def _parent(self, path: str, *, create: bool = False) -> Iterator[tuple[int, str]]:
+        """Open the folder of ``path`` and yield it with the last part of the path.
+
+        Raises FileNotFoundError or NotADirectoryError, or InvalidWorkflow with ``create``.
+        """
+        *folders, name = path.split("/")
+        here = os.dup(self._root)
+        try:
+            for folder in folders:
+                below = self._enter(here, folder, create=create)
+                os.close(here)
+                here = below
+            yield here, name
+        finally:
+            os.close(here)
+
+    def _enter(self, here: int, folder: str, *, create: bool) -> int:
+        if create:
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(folder, 0o755, dir_fd=here)
+        try:
+            return os.open(folder, _FOLDER, dir_fd=here)
+        except NotADirectoryError:  # a link as well
+            if create:
+                raise self._in_the_way(folder, "a file or link", "a folder") from None
+            raise
+
+    @contextlib.contextmanager
+    def _create(self, name: str) -> Iterator[BinaryIO]:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        with os.fdopen(os.open(name, flags, 0o644, dir_fd=self._state), "wb") as file:
+            yield file
+
+    def _sweep(self) -> None:
+        for name in os.listdir(self._state):
+            if name.startswith(_UNFINISHED):
+                with contextlib.suppress(OSError):
+                    if os.lstat(name, dir_fd=self._state).st_mtime < time.time() - _ABANDONED_S:
+                        os.unlink(name, dir_fd=self._state)
+
+    def _in_the_way(self, path: str, found: str, wanted: str) -> InvalidWorkflow:
+        return InvalidWorkflow(
+            f"{self._directory}: {path} is {found} where the workflow has {wanted}; move it away and re-run, or submit a new run"
+        )
+
+
+def _mode(entry: Entry) -> int:
+    return 0o755 if entry.kind == "program" else 0o644
+
+
+def _is_below(path: str) -> bool:
+    """Whether a path from a manifest, which a job may have written, stays inside and out of Snakeway's own folder."""
+    return "\0" not in path and not LEFT_OUT.union(("", ".", "..")).intersection(path.split("/"))

@@ -1,0 +1,188 @@
+"""The nouns as the server sends them: the JSON objects themselves, typed, so that no member of a newer server is lost.
+
+Times are RFC 3339 text in UTC; members that end in ``_s`` are seconds.
+"""
+
+from typing import Any, Generic, TypedDict, TypeVar
+
+T = TypeVar("T")
+
+
+class Page(TypedDict, Generic[T]):
+    """Part of a list; ``next`` is the cursor of the following part, None at the end."""
+
+    items: list[T]
+    next: str | None
+
+
+class JobCounts(TypedDict):
+    total: int
+    done: int
+    failed: int
+
+
+class Run(TypedDict):
+    id: str
+    state: str
+    workflow: str
+    digest: str
+    source: dict[str, Any]
+    target: str
+    config: dict[str, Any]
+    labels: dict[str, str]
+    note: str
+    dry_run: bool
+    outside: bool
+    owner: str
+    created_at: str
+    started_at: str | None
+    ended_at: str | None
+    stop_requested_at: str | None
+    error: str | None
+    jobs: JobCounts
+    trace_id: str
+
+
+class Overrides(TypedDict, total=False):
+    """What one attempt does differently; each maps onto the option of snakemake of the same name."""
+
+    set_resources: dict[str, dict[str, int | str]]
+    set_threads: dict[str, int]
+    targets: list[str]
+    until: list[str]
+    forcerun: list[str]
+    forceall: bool
+
+
+class PlannedJob(TypedDict):
+    rule: str
+    wildcards: dict[str, str]
+    reason: str
+    output: list[str]
+    threads: int
+    resources: dict[str, Any]
+
+
+class Plan(TypedDict):
+    """What a dry run expects an attempt to execute; ``jobs`` is cut short when ``truncated``."""
+
+    total: int
+    by_rule: dict[str, int]
+    jobs: list[PlannedJob]
+    truncated: bool
+
+
+class Attempt(TypedDict):
+    id: str
+    run_id: str
+    number: int
+    state: str
+    reason: str
+    dry_run: bool
+    target: str
+    digest: str
+    config: dict[str, Any]
+    overrides: Overrides
+    plan: Plan | None
+    created_at: str
+    started_at: str | None
+    ended_at: str | None
+    exit_code: int | None
+    exit_signal: int | None
+    error: str | None
+    host: str | None
+    snakemake_version: str | None
+    jobs: JobCounts
+    events_lost: int
+    rulegraph: dict[str, Any] | None
+
+
+_Try = TypedDict("_Try", {"try": int})  # the word is Python's own, so it cannot be declared in a class
+
+
+class Job(_Try):
+    attempt: int
+    job: int
+    state: str
+    rule: str
+    wildcards: dict[str, str]
+    inputs: list[str]
+    outputs: list[str]
+    logs: list[str]
+    benchmark: str | None
+    reason: str
+    threads: int
+    resources: dict[str, Any]
+    shell: str | None
+    checkpoint: bool
+    submitted_at: str | None
+    started_at: str | None
+    ended_at: str | None
+    external_id: str | None
+    exit_code: int | None
+    signal: int | None
+    message: str | None
+    log_tail: str | None
+    tries: list[dict[str, Any]]
+
+
+class RuleStates(TypedDict):
+    rule: str
+    states: dict[str, int]
+
+
+class Artifact(TypedDict):
+    path: str
+    size_bytes: int
+    mtime: str
+    sha256: str | None
+    rule: str | None
+    attempt: int
+    job: int | None
+
+
+class Workflow(TypedDict):
+    name: str
+    description: str
+    digest: str
+    schema: dict[str, Any] | None
+    defaults: dict[str, Any]
+    source: dict[str, Any]
+    error: str | None
+
+
+class Target(TypedDict):
+    name: str
+    description: str
+    executor: str
+    error: str | None
+
+
+class Health(TypedDict):
+    status: str
+    checks: dict[str, Any]
+
+
+class Submission(Overrides, total=False):
+    """The body of a submission; ``workflow`` is a name, or ``{"git": {"url", "ref", "path"}}``."""
+
+    workflow: str | dict[str, Any]
+    target: str
+    config: dict[str, Any]
+    labels: dict[str, str]
+    note: str
+    dry_run: bool
+
+
+class Rerun(Overrides, total=False):
+    """The body of a re-run; what is left out stays as it is in the run."""
+
+    config: dict[str, Any]
+    target: str
+    update_workflow: bool
+    dry_run: bool
+
+
+class RerunAnswer(TypedDict):
+    run: Run
+    attempt: Attempt

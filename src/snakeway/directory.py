@@ -1,0 +1,117 @@
+"""The files of a run and of its attempts on disk: who writes each, and what it means.
+
+    RUN/                          working directory of snakemake, mode 0700: workflow/, config/, results/ …
+    RUN/.snakeway/run.json        {"run_id"}                                    supervisor
+    RUN/.snakeway/attempts/N/
+        config.yaml               the run's configuration, for --configfile     supervisor
+        command.json              what to execute                               supervisor, before the launch
+        lock                      locked (flock) as long as the shim lives      shim
+        process.json              who claimed the attempt; then its child       shim
+        stop                      exists once somebody wants the attempt to end supervisor
+        plan.ndjson               events of the dry run                         logger plugin
+        events.ndjson             events                                        logger plugin
+        snakemake.log             output of snakemake                           snakemake
+        exit.json                 how it ended; nothing else ends an attempt    shim
+
+Every file but the logs is written whole to another name and renamed, so a reader sees all of it or nothing.
+"""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from snakeway.wire import EVENTS_FILE, STATE_FOLDER
+
+
+@dataclass(frozen=True, slots=True)
+class RunDirectory:
+    """The directory of one run."""
+
+    path: Path
+
+    def attempt(self, number: int) -> "AttemptDirectory":
+        """Return the directory of the attempt of this number."""
+        return AttemptDirectory(self.path / STATE_FOLDER / "attempts" / str(number))
+
+    def create(self, run_id: str) -> None:
+        """Make the directory, readable by its owner only; may be repeated."""
+        self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.path.chmod(0o700)
+        (self.path / STATE_FOLDER).mkdir(exist_ok=True, mode=0o700)
+        write_json(self.path / STATE_FOLDER / "run.json", {"run_id": run_id})
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptDirectory:
+    """The directory of one attempt."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        return self.path / "config.yaml"
+
+    @property
+    def command(self) -> Path:
+        return self.path / "command.json"
+
+    @property
+    def lock(self) -> Path:
+        return self.path / "lock"
+
+    @property
+    def process(self) -> Path:
+        return self.path / "process.json"
+
+    @property
+    def stop(self) -> Path:
+        return self.path / "stop"
+
+    @property
+    def plan(self) -> Path:
+        return self.path / "plan.ndjson"
+
+    @property
+    def events(self) -> Path:
+        return self.path / EVENTS_FILE
+
+    @property
+    def log(self) -> Path:
+        return self.path / "snakemake.log"
+
+    @property
+    def exit(self) -> Path:
+        return self.path / "exit.json"
+
+
+def run_directory(data_dir: Path, run_id: str) -> RunDirectory:
+    """Return where a run lives. ``run_id`` is an id of ours, so it is a plain name."""
+    return RunDirectory(data_dir / "runs" / run_id)
+
+
+def write_json(path: Path, value: Any, *, sync: bool = False) -> None:
+    """Write a file whole or not at all; with ``sync`` it survives the machine's crash once this returns."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with temporary.open("w") as file:
+        json.dump(value, file)
+        if sync:
+            file.flush()
+            os.fsync(file.fileno())
+    temporary.replace(path)
+    if sync:
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """Return the object in a file; None when there is no such file or it is not a JSON object."""
+    try:
+        value = json.loads(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None
+    return value if isinstance(value, dict) else None

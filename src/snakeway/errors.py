@@ -1,0 +1,221 @@
+"""Everything a user can get wrong or run into, one class each.
+
+The docstring of a class is its message template's meaning in the reference; ``code`` is stable and is what programs
+compare; ``title`` is the same for every occurrence; the text of an instance says what, where, and what to do next.
+
+    SnakewayError
+    ├── Invalid               the request cannot be carried out as it is
+    │   ├── InvalidConfig, InvalidWorkflow, InvalidTarget, InvalidCursor, BodyTooLarge
+    ├── NotFound
+    │   ├── RunNotFound, AttemptNotFound, JobNotFound, ArtifactNotFound, LogNotFound, WorkflowNotFound, TargetNotFound
+    ├── Conflict              the request is fine, the state of the thing is not
+    │   ├── RunActive, RunEnded, IdempotencyConflict
+    ├── Unauthorized, Forbidden
+    ├── RangeNotSatisfiable
+    └── Unavailable           try again later
+        ├── StoreBusy, StoreOutdated, SourceUnreachable, ServerUnreachable
+"""
+
+from typing import ClassVar
+
+
+class SnakewayError(Exception):
+    """Something that Snakeway can explain. Unexpected exceptions are never of this type."""
+
+    code: ClassVar[str] = "error"
+    title: ClassVar[str] = "Error"
+
+    def __init__(self, detail: str, *, field: str | None = None) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.field = field
+
+
+class Invalid(SnakewayError):
+    """The request is malformed: a missing or mistyped member, a value out of its bounds, an unknown option."""
+
+    code = "invalid_request"
+    title = "The request is not valid"
+
+
+class InvalidConfig(Invalid):
+    """The configuration does not fit the workflow's schema; ``field`` names the key at fault."""
+
+    code = "invalid_config"
+    title = "The configuration does not fit the workflow"
+
+
+class InvalidWorkflow(Invalid):
+    """The workflow's own files cannot be read: broken YAML, an invalid schema, a link that leads out of it."""
+
+    code = "invalid_workflow"
+    title = "The workflow is broken"
+
+
+class InvalidTarget(Invalid):
+    """The target's profile cannot be read or is not a Snakemake profile."""
+
+    code = "invalid_target"
+    title = "The target is broken"
+
+
+class InvalidCursor(Invalid):
+    """The page cursor was not made by this server; start again without one."""
+
+    code = "invalid_cursor"
+    title = "The page cursor is not valid"
+
+
+class BodyTooLarge(Invalid):
+    """The request's body is larger than the server accepts (setting ``max_body_bytes``)."""
+
+    code = "body_too_large"
+    title = "The request body is too large"
+
+
+class NotFound(SnakewayError):
+    """There is nothing at this address."""
+
+    code = "not_found"
+    title = "Not found"
+
+
+class RunNotFound(NotFound):
+    """No run has this id, or it is not yours to see."""
+
+    code = "run_not_found"
+    title = "No such run"
+
+
+class AttemptNotFound(NotFound):
+    """The run has no attempt of this number."""
+
+    code = "attempt_not_found"
+    title = "No such attempt"
+
+
+class JobNotFound(NotFound):
+    """The attempt has no job of this number."""
+
+    code = "job_not_found"
+    title = "No such job"
+
+
+class ArtifactNotFound(NotFound):
+    """The run has no such output file, or the file is gone from its directory."""
+
+    code = "artifact_not_found"
+    title = "No such artifact"
+
+
+class LogNotFound(NotFound):
+    """There is no log: the rule has no ``log:`` directive, or nothing was written yet."""
+
+    code = "log_not_found"
+    title = "No such log"
+
+
+class WorkflowNotFound(NotFound):
+    """The catalog has no workflow of this name, or the repository has none at this path and ref."""
+
+    code = "workflow_not_found"
+    title = "No such workflow"
+
+
+class TargetNotFound(NotFound):
+    """There is no profile folder of this name."""
+
+    code = "target_not_found"
+    title = "No such target"
+
+
+class Conflict(SnakewayError):
+    """The thing is in a state that does not allow this."""
+
+    code = "conflict"
+    title = "Not possible in this state"
+
+
+class RunActive(Conflict):
+    """The run is queued or running; cancel it or wait for its end first."""
+
+    code = "run_active"
+    title = "The run has not ended"
+
+
+class RunEnded(Conflict):
+    """The run has ended, so there is nothing to cancel."""
+
+    code = "run_ended"
+    title = "The run has ended"
+
+
+class IdempotencyConflict(Conflict):
+    """The Idempotency-Key was used before with a different request."""
+
+    code = "idempotency_conflict"
+    title = "The idempotency key was used for another request"
+
+
+class Unauthorized(SnakewayError):
+    """No token was sent, or it is not valid."""
+
+    code = "unauthorized"
+    title = "Authentication needed"
+
+
+class Forbidden(SnakewayError):
+    """You are known, but may not do this."""
+
+    code = "forbidden"
+    title = "Not allowed"
+
+
+class RangeNotSatisfiable(SnakewayError):
+    """The asked byte range lies outside the file."""
+
+    code = "range_not_satisfiable"
+    title = "The range lies outside the file"
+
+
+class Unavailable(SnakewayError):
+    """Something the server needs does not answer; the same request may succeed later."""
+
+    code = "unavailable"
+    title = "Temporarily unavailable"
+
+
+class StoreBusy(Unavailable):
+    """The database is locked or unreachable."""
+
+    code = "store_busy"
+    title = "The database does not answer"
+
+
+class StoreOutdated(Unavailable):
+    """The database's schema is not the one this version needs; run ``snakeway migrate``."""
+
+    code = "store_outdated"
+    title = "The database needs migration"
+
+
+class SourceUnreachable(Unavailable):
+    """The git repository cannot be fetched, or has no such ref."""
+
+    code = "source_unreachable"
+    title = "The workflow's repository cannot be read"
+
+
+class ServerUnreachable(Unavailable):
+    """The client cannot reach the server at SNAKEWAY_URL."""
+
+    code = "server_unreachable"
+    title = "The server cannot be reached"
+
+
+def every_error() -> list[type[SnakewayError]]:
+    """Return every class of the tree, parents first: the reference and its test are made from this."""
+    found: list[type[SnakewayError]] = [SnakewayError]
+    for cls in found:
+        found.extend(cls.__subclasses__())
+    return found

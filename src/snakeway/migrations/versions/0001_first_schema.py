@@ -1,0 +1,198 @@
+"""first schema."""
+
+import sqlalchemy as sa
+from alembic import op
+
+import snakeway.rows
+
+revision = "0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+
+    op.create_table(
+        "run",
+        sa.Column("id", sa.String(length=36), nullable=False),
+        sa.Column("owner", sa.String(length=255), nullable=False),
+        sa.Column("workflow", sa.String(length=255), nullable=False),
+        sa.Column("digest", sa.String(length=71), nullable=False),
+        sa.Column("source", sa.JSON(), nullable=False),
+        sa.Column("target", sa.String(length=255), nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("config", sa.JSON(), nullable=False),
+        sa.Column("labels", sa.JSON(), nullable=False),
+        sa.Column("note", sa.Text(), nullable=False),
+        sa.Column("dry_run", sa.Boolean(), nullable=False),
+        sa.Column("outside", sa.Boolean(), nullable=False),
+        sa.Column("traceparent", sa.String(length=64), nullable=True),
+        sa.Column("created_at", snakeway.rows.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("started_at", snakeway.rows.UtcDateTime(timezone=True), nullable=True),
+        sa.Column("ended_at", snakeway.rows.UtcDateTime(timezone=True), nullable=True),
+        sa.Column("stop_requested_at", snakeway.rows.UtcDateTime(timezone=True), nullable=True),
+        sa.Column("error", sa.Text(), nullable=True),
+        sa.Column("jobs_total", sa.Integer(), nullable=False),
+        sa.Column("jobs_done", sa.Integer(), nullable=False),
+        sa.Column("jobs_failed", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    with op.batch_alter_table("run", schema=None) as batch_op:
+        batch_op.create_index("ix_run_owner", ["owner", "id"], unique=False)
+        batch_op.create_index("ix_run_state", ["state", "id"], unique=False)
+        batch_op.create_index("ix_run_target", ["target", "id"], unique=False)
+        batch_op.create_index("ix_run_workflow", ["workflow", "id"], unique=False)
+
+    op.create_table(
+        "supervisor",
+        sa.Column("id", sa.String(length=36), nullable=False),
+        sa.Column("host", sa.String(length=255), nullable=False),
+        sa.Column("pid", sa.Integer(), nullable=False),
+        sa.Column("started_at", snakeway.rows.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("seen_at", snakeway.rows.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("active", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_table(
+        "artifact",
+        sa.Column("run_id", sa.String(length=36), nullable=False),
+        sa.Column("path", sa.String(length=1024), nullable=False),
+        sa.Column("size_bytes", sa.BigInteger(), nullable=False),
+        sa.Column("mtime", sa.Float(), nullable=False),
+        sa.Column("sha256", sa.String(length=64), nullable=True),
+        sa.Column("rule", sa.String(length=255), nullable=False),
+        sa.Column("attempt_id", sa.String(length=36), nullable=False),
+        sa.Column("job_number", sa.Integer(), nullable=False),
+        sa.Column("created_at", snakeway.rows.UtcDateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(["run_id"], ["run.id"], ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("run_id", "path"),
+    )
+    op.create_table(
+        "attempt",
+        sa.Column("id", sa.String(length=36), nullable=False),
+        sa.Column("run_id", sa.String(length=36), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("owner", sa.String(length=255), nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("reason", sa.String(length=16), nullable=False),
+        sa.Column("dry_run", sa.Boolean(), nullable=False),
+        sa.Column("wants_plan", sa.Boolean(), nullable=False),
+        sa.Column("target", sa.String(length=255), nullable=False),
+        sa.Column("digest", sa.String(length=71), nullable=False),
+        sa.Column("config", sa.JSON(), nullable=False),
+        sa.Column("overrides", sa.JSON(), nullable=False),
+        sa.Column("plan", sa.JSON(none_as_null=True), nullable=True),
+        sa.Column("lease_owner", sa.String(length=36), nullable=True),
+        sa.Column("lease_expires_at", snakeway.rows.UtcDateTime(timezone=True), nullable=True),
+        sa.Column("process", sa.JSON(none_as_null=True), nullable=True),
+        sa.Column("created_at", snakeway.rows.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("started_at", snakeway.rows.UtcDateTime(timezone=True), nullable=True),
+        sa.Column("ended_at", snakeway.rows.UtcDateTime(timezone=True), nullable=True),
+        sa.Column("exit_code", sa.Integer(), nullable=True),
+        sa.Column("exit_signal", sa.Integer(), nullable=True),
+        sa.Column("error", sa.Text(), nullable=True),
+        sa.Column("events_offset", sa.BigInteger(), nullable=False),
+        sa.Column("events_lost", sa.Integer(), nullable=False),
+        sa.Column("snakemake_version", sa.String(length=32), nullable=True),
+        sa.Column("host", sa.String(length=255), nullable=True),
+        sa.Column("rulegraph", sa.JSON(none_as_null=True), nullable=True),
+        sa.Column("jobs_total", sa.Integer(), nullable=False),
+        sa.Column("jobs_done", sa.Integer(), nullable=False),
+        sa.Column("jobs_failed", sa.Integer(), nullable=False),
+        sa.Column("collect_owner", sa.String(length=36), nullable=True),
+        sa.ForeignKeyConstraint(["run_id"], ["run.id"], ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("run_id", "number"),
+    )
+    with op.batch_alter_table("attempt", schema=None) as batch_op:
+        batch_op.create_index("ix_attempt_collect", ["collect_owner", "id"], unique=False)
+        batch_op.create_index("ix_attempt_lease", ["state", "lease_expires_at"], unique=False)
+        batch_op.create_index("ix_attempt_queue", ["state", "owner", "id"], unique=False)
+
+    op.create_table(
+        "idempotency",
+        sa.Column("owner", sa.String(length=255), nullable=False),
+        sa.Column("key", sa.String(length=255), nullable=False),
+        sa.Column("request_digest", sa.String(length=64), nullable=False),
+        sa.Column("run_id", sa.String(length=36), nullable=False),
+        sa.Column("created_at", snakeway.rows.UtcDateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(["run_id"], ["run.id"], ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("owner", "key"),
+    )
+    op.create_table(
+        "run_label",
+        sa.Column("run_id", sa.String(length=36), nullable=False),
+        sa.Column("key", sa.String(length=63), nullable=False),
+        sa.Column("value", sa.String(length=255), nullable=False),
+        sa.ForeignKeyConstraint(["run_id"], ["run.id"], ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("run_id", "key"),
+    )
+    with op.batch_alter_table("run_label", schema=None) as batch_op:
+        batch_op.create_index("ix_run_label", ["key", "value", "run_id"], unique=False)
+
+    op.create_table(
+        "job",
+        sa.Column("attempt_id", sa.String(length=36), nullable=False),
+        sa.Column("number", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("run_id", sa.String(length=36), nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("try_number", sa.Integer(), nullable=False),
+        sa.Column("rule", sa.String(length=255), nullable=False),
+        sa.Column("wildcards", sa.JSON(), nullable=False),
+        sa.Column("inputs", sa.JSON(), nullable=False),
+        sa.Column("outputs", sa.JSON(), nullable=False),
+        sa.Column("logs", sa.JSON(), nullable=False),
+        sa.Column("benchmark", sa.Text(), nullable=True),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("threads", sa.Integer(), nullable=False),
+        sa.Column("resources", sa.JSON(), nullable=False),
+        sa.Column("shell", sa.Text(), nullable=True),
+        sa.Column("checkpoint", sa.Boolean(), nullable=False),
+        sa.Column("submitted_at", sa.Float(), nullable=True),
+        sa.Column("started_at", sa.Float(), nullable=True),
+        sa.Column("ended_at", sa.Float(), nullable=True),
+        sa.Column("external_id", sa.String(length=255), nullable=True),
+        sa.Column("exit_code", sa.Integer(), nullable=True),
+        sa.Column("signal", sa.Integer(), nullable=True),
+        sa.Column("message", sa.Text(), nullable=True),
+        sa.Column("log_tail", sa.Text(), nullable=True),
+        sa.Column("tries", sa.JSON(), nullable=False),
+        sa.ForeignKeyConstraint(["attempt_id"], ["attempt.id"], ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["run_id"], ["run.id"], ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("attempt_id", "number"),
+    )
+    with op.batch_alter_table("job", schema=None) as batch_op:
+        batch_op.create_index("ix_job_rule", ["attempt_id", "rule", "number"], unique=False)
+        batch_op.create_index("ix_job_run", ["run_id", "attempt_id", "number"], unique=False)
+        batch_op.create_index("ix_job_state", ["attempt_id", "state", "number"], unique=False)
+
+
+def downgrade() -> None:
+
+    with op.batch_alter_table("job", schema=None) as batch_op:
+        batch_op.drop_index("ix_job_state")
+        batch_op.drop_index("ix_job_run")
+        batch_op.drop_index("ix_job_rule")
+
+    op.drop_table("job")
+    with op.batch_alter_table("run_label", schema=None) as batch_op:
+        batch_op.drop_index("ix_run_label")
+
+    op.drop_table("run_label")
+    op.drop_table("idempotency")
+    with op.batch_alter_table("attempt", schema=None) as batch_op:
+        batch_op.drop_index("ix_attempt_queue")
+        batch_op.drop_index("ix_attempt_lease")
+        batch_op.drop_index("ix_attempt_collect")
+
+    op.drop_table("attempt")
+    op.drop_table("artifact")
+    op.drop_table("supervisor")
+    with op.batch_alter_table("run", schema=None) as batch_op:
+        batch_op.drop_index("ix_run_workflow")
+        batch_op.drop_index("ix_run_target")
+        batch_op.drop_index("ix_run_state")
+        batch_op.drop_index("ix_run_owner")
+
+    op.drop_table("run")

@@ -1,0 +1,1 @@
+"""Rules of the nouns: enums and pure functions, no I/O, so that every move can be tested exhaustively."""

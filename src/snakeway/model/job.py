@@ -1,0 +1,143 @@
+"""A job is one Snakemake job as seen in one attempt; this is how its record grows from events."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from snakeway.wire import Event, EventType
+
+
+class JobState(StrEnum):
+    """Where a job stands.
+
+    SUBMITTED  handed to the executor: waits for, or runs on, a cluster.
+    RUNNING    known to have started.
+    SUCCEEDED, FAILED   as Snakemake said. A failed try that Snakemake repeats brings the job back to SUBMITTED.
+    CANCELLED  its attempt was stopped before the job ended.
+    LOST       its attempt ended without a word about the job; whether its outputs are complete, Snakemake knows.
+    """
+
+    SUBMITTED = "submitted"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    LOST = "lost"
+
+
+ENDED = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED, JobState.LOST})
+
+
+@dataclass(slots=True)
+class Job:
+    """One job; times are seconds since the epoch. Members that no event has told yet are empty."""
+
+    number: int
+    state: JobState = JobState.SUBMITTED
+    try_number: int = 0
+    rule: str = ""
+    wildcards: dict[str, str] = field(default_factory=dict)
+    inputs: list[str] = field(default_factory=list)
+    outputs: list[str] = field(default_factory=list)
+    logs: list[str] = field(default_factory=list)
+    benchmark: str | None = None
+    reason: str = ""
+    threads: int = 1
+    resources: dict[str, Any] = field(default_factory=dict)
+    shell: str | None = None
+    checkpoint: bool = False
+    submitted_at: float | None = None
+    started_at: float | None = None
+    ended_at: float | None = None
+    external_id: str | None = None
+    exit_code: int | None = None
+    signal: int | None = None
+    message: str | None = None
+    log_tail: str | None = None
+    tries: list[dict[str, Any]] = field(default_factory=list)  # ended tries that Snakemake repeated, oldest first
+
+
+def merge(job: Job, event: Event) -> None:
+    """Take ``event`` into ``job``. Idempotent and monotone: the same events again, or old ones late, change nothing.
+
+    The try number orders events of one job; within a try an end is never taken back.
+    """
+    match event["type"]:
+        case EventType.JOB:
+            _merge_start(job, event)
+        case EventType.JOB_FINISHED:
+            _merge_finish(job, event)
+        case EventType.JOB_FAILED:
+            _merge_failure(job, event)
+
+
+def _merge_start(job: Job, event: Event) -> None:
+    number = int(event.get("try", 1))
+    if number <= job.try_number:
+        return
+    if job.try_number and job.state is JobState.FAILED:
+        job.tries.append(_ended_try(job))
+    job.try_number = number
+    job.state = JobState.RUNNING if event.get("local") else JobState.SUBMITTED
+    job.rule = str(event.get("rule", ""))
+    job.wildcards = event.get("wildcards") or {}
+    job.inputs, job.outputs, job.logs = event.get("input") or [], event.get("output") or [], event.get("log") or []
+    job.benchmark = event.get("benchmark")
+    job.reason = str(event.get("reason") or "")
+    job.threads = int(event.get("threads") or 1)
+    job.resources = event.get("resources") or {}
+    job.shell = event.get("shell")
+    job.checkpoint = bool(event.get("checkpoint"))
+    job.submitted_at = float(event["t"])
+    job.started_at = job.submitted_at if job.state is JobState.RUNNING else None
+    job.ended_at = job.exit_code = job.signal = job.message = job.log_tail = job.external_id = None
+
+
+def _merge_finish(job: Job, event: Event) -> None:
+    if int(event.get("try", 1)) < job.try_number or job.state is JobState.SUCCEEDED:
+        return
+    job.state = JobState.SUCCEEDED
+    job.started_at = event.get("started_at") or job.started_at
+    job.ended_at = event.get("ended_at") or event["t"]
+    job.exit_code = 0
+
+
+def _merge_failure(job: Job, event: Event) -> None:
+    if int(event.get("try", 1)) < job.try_number or job.state is JobState.SUCCEEDED:
+        return
+    if job.state is JobState.FAILED and job.message is not None:
+        return
+    job.state = JobState.FAILED
+    job.rule = job.rule or str(event.get("rule", ""))
+    job.ended_at = float(event["t"])
+    job.exit_code, job.signal = event.get("exit_code"), event.get("signal")
+    job.message = str(event.get("message") or "")
+    job.log_tail = event.get("log_tail")
+    job.logs = event.get("log") or job.logs
+    job.external_id = event.get("external_id") or job.external_id
+
+
+def _ended_try(job: Job) -> dict[str, Any]:
+    return {
+        "try": job.try_number,
+        "submitted_at": job.submitted_at,
+        "started_at": job.started_at,
+        "ended_at": job.ended_at,
+        "resources": job.resources,
+        "external_id": job.external_id,
+        "exit_code": job.exit_code,
+        "signal": job.signal,
+        "message": job.message,
+    }
+
+
+def close(jobs: Iterable[Job], *, cancelled: bool, at: float) -> list[Job]:
+    """End the jobs that their ended attempt left open; returns those that changed."""
+    changed = []
+    for job in jobs:
+        if job.state not in ENDED:
+            job.state = JobState.CANCELLED if cancelled else JobState.LOST
+            job.ended_at = at
+            changed.append(job)
+    return changed

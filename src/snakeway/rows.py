@@ -1,0 +1,228 @@
+"""The tables. Ids are UUIDv7 text, so the order of ids is the order of creation and listings need no other index.
+
+Times are stored in UTC and read back as aware datetimes on every database. JSON columns hold what is shown but never
+searched. A row's class is the noun with ``Row`` behind it; rules about nouns live in model/.
+"""
+
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, Column, Dialect, ForeignKey, Index, String, Text, UniqueConstraint
+from sqlalchemy import DateTime as SqlDateTime
+from sqlalchemy import Enum as SqlEnum
+from sqlalchemy.types import TypeDecorator
+from sqlmodel import Field, SQLModel
+
+from snakeway.model.attempt import AttemptReason, AttemptState
+from snakeway.model.job import JobState
+from snakeway.model.run import RunState
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A point in time: aware in Python, UTC in the database (SQLite keeps no zone)."""
+
+    impl = SqlDateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None or value.tzinfo is not None:
+            return value
+        return value.replace(tzinfo=UTC)
+
+
+def now() -> datetime:
+    """Return the current time as it is stored."""
+    return datetime.now(UTC)
+
+
+def _time(*, nullable: bool = True) -> Any:
+    return Field(default=None if nullable else ..., sa_column=Column(UtcDateTime, nullable=nullable))
+
+
+def _json(default: Any) -> Any:
+    return Field(default_factory=default, sa_column=Column(JSON, nullable=False))
+
+
+def _enum(default: StrEnum) -> Any:
+    """A column that holds the values of an enum as plain text, so that a new state needs no migration."""
+    values = SqlEnum(type(default), native_enum=False, length=16, values_callable=lambda cls: [m.value for m in cls])
+    return Field(default=default, sa_column=Column(values, nullable=False))
+
+
+def _run_key(*, primary_key: bool = False) -> Any:
+    key = ForeignKey("run.id", ondelete="CASCADE")
+    return Field(sa_column=Column(String(36), key, primary_key=primary_key, nullable=False))
+
+
+class RunRow(SQLModel, table=True):
+    """What a user asked for."""
+
+    __tablename__ = "run"
+    __table_args__ = (
+        Index("ix_run_owner", "owner", "id"),
+        Index("ix_run_state", "state", "id"),
+        Index("ix_run_workflow", "workflow", "id"),
+        Index("ix_run_target", "target", "id"),
+    )
+
+    id: str = Field(primary_key=True, max_length=36)
+    owner: str = Field(max_length=255)
+    workflow: str = Field(max_length=255)
+    digest: str = Field(max_length=71, description="sha256:… of the workflow's files")
+    source: dict[str, Any] = _json(dict)
+    target: str = Field(max_length=255)
+    state: RunState = _enum(RunState.QUEUED)
+    config: dict[str, Any] = _json(dict)
+    labels: dict[str, str] = _json(dict)
+    note: str = Field(default="", sa_column=Column(Text, nullable=False))
+    dry_run: bool = False
+    outside: bool = Field(default=False, description="started by hand, without the service")
+    traceparent: str | None = Field(default=None, max_length=64)
+    created_at: datetime = _time(nullable=False)
+    started_at: datetime | None = _time()
+    ended_at: datetime | None = _time()
+    stop_requested_at: datetime | None = _time()
+    error: str | None = Field(default=None, sa_column=Column(Text))
+    jobs_total: int = 0
+    jobs_done: int = 0
+    jobs_failed: int = 0
+
+
+class RunLabelRow(SQLModel, table=True):
+    """A label of a run, once more, for filtering."""
+
+    __tablename__ = "run_label"
+    __table_args__ = (Index("ix_run_label", "key", "value", "run_id"),)
+
+    run_id: str = _run_key(primary_key=True)
+    key: str = Field(primary_key=True, max_length=63)
+    value: str = Field(max_length=255)
+
+
+class IdempotencyRow(SQLModel, table=True):
+    """An Idempotency-Key that was used, and for what."""
+
+    __tablename__ = "idempotency"
+
+    owner: str = Field(primary_key=True, max_length=255)
+    key: str = Field(primary_key=True, max_length=255)
+    request_digest: str = Field(max_length=64)
+    run_id: str = _run_key()
+    created_at: datetime = _time(nullable=False)
+
+
+class AttemptRow(SQLModel, table=True):
+    """One snakemake process of a run."""
+
+    __tablename__ = "attempt"
+    __table_args__ = (
+        UniqueConstraint("run_id", "number"),
+        Index("ix_attempt_queue", "state", "owner", "id"),
+        Index("ix_attempt_lease", "state", "lease_expires_at"),
+        Index("ix_attempt_collect", "collect_owner", "id"),
+    )
+
+    id: str = Field(primary_key=True, max_length=36)
+    run_id: str = _run_key()
+    number: int
+    owner: str = Field(max_length=255)
+    state: AttemptState = _enum(AttemptState.QUEUED)
+    reason: AttemptReason = _enum(AttemptReason.SUBMIT)
+    dry_run: bool = False
+    wants_plan: bool = False
+    target: str = Field(max_length=255)
+    digest: str = Field(max_length=71)
+    config: dict[str, Any] = _json(dict)
+    overrides: dict[str, Any] = _json(dict)
+    plan: dict[str, Any] | None = Field(default=None, sa_column=Column(JSON(none_as_null=True)))
+    lease_owner: str | None = Field(default=None, max_length=36)
+    lease_expires_at: datetime | None = _time()
+    process: dict[str, Any] | None = Field(default=None, sa_column=Column(JSON(none_as_null=True)))
+    created_at: datetime = _time(nullable=False)
+    started_at: datetime | None = _time()
+    ended_at: datetime | None = _time()
+    exit_code: int | None = None
+    exit_signal: int | None = None
+    error: str | None = Field(default=None, sa_column=Column(Text))
+    events_offset: int = Field(default=0, sa_column=Column(BigInteger, nullable=False))
+    events_lost: int = 0
+    snakemake_version: str | None = Field(default=None, max_length=32)
+    host: str | None = Field(default=None, max_length=255)
+    rulegraph: dict[str, Any] | None = Field(default=None, sa_column=Column(JSON(none_as_null=True)))
+    jobs_total: int = 0
+    jobs_done: int = 0
+    jobs_failed: int = 0
+    # Whose turn it is to collect the outputs of the ended attempt; null when done or nothing to do.
+    collect_owner: str | None = Field(default=None, max_length=36)
+
+
+class JobRow(SQLModel, table=True):
+    """One Snakemake job as seen in one attempt; the columns are those of :class:`snakeway.model.job.Job`."""
+
+    __tablename__ = "job"
+    __table_args__ = (
+        Index("ix_job_run", "run_id", "attempt_id", "number"),
+        Index("ix_job_state", "attempt_id", "state", "number"),
+        Index("ix_job_rule", "attempt_id", "rule", "number"),
+    )
+
+    attempt_id: str = Field(
+        sa_column=Column(String(36), ForeignKey("attempt.id", ondelete="CASCADE"), primary_key=True, nullable=False)
+    )
+    number: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    run_id: str = _run_key()
+    state: JobState = _enum(JobState.SUBMITTED)
+    try_number: int = 0
+    rule: str = Field(default="", max_length=255)
+    wildcards: dict[str, Any] = _json(dict)
+    inputs: list[str] = _json(list)
+    outputs: list[str] = _json(list)
+    logs: list[str] = _json(list)
+    benchmark: str | None = Field(default=None, sa_column=Column(Text))
+    reason: str = Field(default="", sa_column=Column(Text, nullable=False))
+    threads: int = 1
+    resources: dict[str, Any] = _json(dict)
+    shell: str | None = Field(default=None, sa_column=Column(Text))
+    checkpoint: bool = False
+    submitted_at: float | None = None
+    started_at: float | None = None
+    ended_at: float | None = None
+    external_id: str | None = Field(default=None, max_length=255)
+    exit_code: int | None = None
+    signal: int | None = None
+    message: str | None = Field(default=None, sa_column=Column(Text))
+    log_tail: str | None = Field(default=None, sa_column=Column(Text))
+    tries: list[dict[str, Any]] = _json(list)
+
+
+class ArtifactRow(SQLModel, table=True):
+    """An output file of a run. ``sha256`` is null until it has been computed."""
+
+    __tablename__ = "artifact"
+
+    run_id: str = _run_key(primary_key=True)
+    path: str = Field(primary_key=True, max_length=1024, description="relative to the run's directory")
+    size_bytes: int = Field(sa_column=Column(BigInteger, nullable=False))
+    mtime: float
+    sha256: str | None = Field(default=None, max_length=64)
+    rule: str = Field(default="", max_length=255)
+    attempt_id: str = Field(max_length=36)
+    job_number: int
+    created_at: datetime = _time(nullable=False)
+
+
+class SupervisorRow(SQLModel, table=True):
+    """A supervisor process that is, or was, alive."""
+
+    __tablename__ = "supervisor"
+
+    id: str = Field(primary_key=True, max_length=36)
+    host: str = Field(max_length=255)
+    pid: int
+    started_at: datetime = _time(nullable=False)
+    seen_at: datetime = _time(nullable=False)
+    active: int = 0

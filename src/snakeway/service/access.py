@@ -1,0 +1,22 @@
+"""Finding a run for somebody."""
+
+from snakeway import ids
+from snakeway.errors import Forbidden, RunNotFound
+from snakeway.model.user import Action, User, may
+from snakeway.rows import RunRow
+from snakeway.store import Transaction, runs
+
+
+def find(tx: Transaction, user: User, run_id: str, action: Action = Action.READ, *, lock: bool = False) -> RunRow:
+    """Return a run that ``user`` may do ``action`` to.
+
+    Raises:
+        RunNotFound: there is none, or the user may not even know of it.
+        Forbidden: the user may see it, but not do this.
+    """
+    run = (runs.lock if lock else runs.get)(tx, run_id) if ids.is_id(run_id) else None
+    if run is None or not may(user, Action.READ, run.owner):
+        raise RunNotFound(f"there is no run {run_id}; 'snakeway runs' lists those there are")
+    if not may(user, action, run.owner):
+        raise Forbidden(f"run {run_id} is not yours to {action}")
+    return run

@@ -1,0 +1,278 @@
+"""Commands: submit, cancel, re-run, delete."""
+
+import hashlib
+import json
+import re
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from sqlalchemy.exc import IntegrityError
+
+from snakeway import ids
+from snakeway.catalog import Catalog, Workflow
+from snakeway.errors import IdempotencyConflict, Invalid, RunActive, RunEnded
+from snakeway.model import run as run_rules
+from snakeway.model.attempt import ENDED, AttemptReason, AttemptState, Overrides
+from snakeway.model.run import RunState
+from snakeway.model.user import Action, User
+from snakeway.rows import AttemptRow, RunRow, now
+from snakeway.service.access import find
+from snakeway.settings import Settings
+from snakeway.store import Store, Transaction, attempts, runs
+from snakeway.directory import run_directory
+
+_MAX_LABELS = 32
+_MAX_NOTE = 10_000
+_MAX_KEY = 255
+_LABEL_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,62}", re.ASCII)
+_PLAN_POLL_S = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """What a run is to be. ``workflow`` names one of the catalog unless ``git_url`` is given."""
+
+    workflow: str = ""
+    git_url: str | None = None
+    git_ref: str = "HEAD"
+    git_path: str = ""
+    target: str = "local"
+    config: dict[str, Any] = field(default_factory=dict)
+    overrides: Overrides = field(default_factory=Overrides)
+    labels: dict[str, str] = field(default_factory=dict)
+    note: str = ""
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Rerun:
+    """What the next attempt of a run is to do differently; None keeps what the run has."""
+
+    overrides: Overrides = field(default_factory=Overrides)
+    config: dict[str, Any] | None = None
+    target: str | None = None
+    update_workflow: bool = False  # take the workflow's version of now, not the one the run was made with
+    dry_run: bool = False
+
+
+class Commands:
+    """Everything that changes something. ``wake`` tells an embedded supervisor that there is something to do."""
+
+    def __init__(self, store: Store, catalog: Catalog, settings: Settings, wake: Callable[[], None] = lambda: None) -> None:
+        self._store = store
+        self._catalog = catalog
+        self._settings = settings
+        self._wake = wake
+
+    def submit(
+        self, user: User, submission: Submission, *, idempotency_key: str | None = None, traceparent: str | None = None
+    ) -> tuple[RunRow, bool]:
+        """Queue a run; returns it and whether it is new (False: the idempotency key had been used for it).
+
+        Raises:
+            WorkflowNotFound, InvalidWorkflow, SourceUnreachable, TargetNotFound, InvalidTarget, InvalidConfig, Invalid:
+                the submission cannot be carried out; nothing was stored.
+            IdempotencyConflict: the key was used for another submission.
+        """
+        _check(submission, idempotency_key)
+        digest = hashlib.sha256(json.dumps(asdict(submission), sort_keys=True).encode()).hexdigest()
+        known = self._known(user, idempotency_key, digest)
+        if known is not None:
+            return known, False
+        workflow = self._workflow(submission)
+        self._catalog.validate(workflow, submission.config)
+        self._catalog.target(submission.target)
+        run = _new_run(user, submission, workflow, traceparent)
+        attempt = AttemptRow(
+            id=ids.new_id(),
+            run_id=run.id,
+            number=1,
+            owner=run.owner,
+            reason=AttemptReason.SUBMIT,
+            dry_run=run.dry_run,
+            target=run.target,
+            digest=run.digest,
+            config=run.config,
+            overrides=asdict(submission.overrides),
+            created_at=run.created_at,
+        )
+        try:
+            with self._store.write() as tx:
+                runs.add(tx, run)
+                attempts.add(tx, attempt)
+                if idempotency_key is not None:
+                    runs.add_key(tx, user.id, idempotency_key, digest, run.id)
+        except IntegrityError:
+            # Another request with the same key was committed between our look and our insert.
+            known = self._known(user, idempotency_key, digest)
+            if known is None:
+                raise
+            return known, False
+        self._wake()
+        return run, True
+
+    def cancel(self, user: User, run_id: str) -> RunRow:
+        """Ask for the run's end. A queued run is cancelled at once; a running one when its processes are gone.
+
+        Raises RunNotFound, Forbidden, RunEnded.
+        """
+        with self._store.write() as tx:
+            run = find(tx, user, run_id, Action.CONTROL, lock=True)
+            waiting = [attempt for attempt in attempts.of_run(tx, run.id) if attempt.state not in ENDED]
+            if run.state in run_rules.ENDED and not waiting:
+                raise RunEnded(f"run {run_id} has ended ({run.state}); there is nothing to cancel")
+            runs.request_stop(tx, run, now())
+            tx.flush()
+            for attempt in waiting:
+                if attempt.state is AttemptState.QUEUED:
+                    values = {"ended_at": now(), "error": "Cancelled on request."}
+                    attempts.move(tx, attempt.id, AttemptState.QUEUED, AttemptState.CANCELLED, **values)
+                    run.error = "Cancelled on request."
+            run = runs.settle(tx, run.id)
+        self._wake()
+        return run
+
+    def rerun(self, user: User, run_id: str, rerun: Rerun) -> tuple[RunRow, AttemptRow]:
+        """Queue the next attempt of an ended run, and wait a while for its plan; returns the run and the attempt.
+
+        The plan comes from a dry run that the supervisor makes in the run's directory before the attempt. The
+        attempt's ``plan`` is None when no supervisor made it in time (setting ``plan_wait_s``).
+
+        Raises RunNotFound, Forbidden, RunActive, Invalid and what :meth:`submit` raises about workflow and target.
+        """
+        rerun.overrides.check()
+        with self._store.read() as tx:
+            run = find(tx, user, run_id, Action.CONTROL)
+        _check_ended(run)
+        version = self._again(run, rerun)
+        if rerun.config is not None:
+            self._catalog.validate(version, rerun.config)
+        self._catalog.target(rerun.target or run.target)
+        with self._store.write() as tx:
+            run = find(tx, user, run_id, Action.CONTROL, lock=True)
+            attempt = self._next_attempt(tx, run, rerun, version)
+        self._wake()
+        return run, self._wait_for_plan(attempt)
+
+    def delete(self, user: User, run_id: str) -> None:
+        """Remove an ended run: its rows, then its directory. Raises RunNotFound, Forbidden, RunActive."""
+        directory = run_directory(self._settings.data_dir, run_id).path
+        trash = self._settings.data_dir / "trash" / run_id
+        with self._store.write() as tx:
+            run = find(tx, user, run_id, Action.CONTROL, lock=True)
+            _check_ended(run)
+            if any(attempt.state not in ENDED for attempt in attempts.of_run(tx, run.id)):
+                raise RunActive(f"run {run_id} has a dry run under way; try again when it has ended")
+            if directory.exists():
+                # Crash before the commit: the run has lost its files; deleting it again removes the rest.
+                trash.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                directory.replace(trash)
+            runs.remove(tx, run.id)
+        shutil.rmtree(trash, ignore_errors=True)
+
+    def empty_trash(self) -> None:
+        """Remove the directories of deleted runs that a crash left behind."""
+        shutil.rmtree(self._settings.data_dir / "trash", ignore_errors=True)
+
+    def _known(self, user: User, key: str | None, digest: str) -> RunRow | None:
+        if key is None:
+            return None
+        with self._store.read() as tx:
+            used = runs.find_key(tx, user.id, key)
+            if used is None:
+                return None
+            if used.request_digest != digest:
+                raise IdempotencyConflict(f"the key {key!r} was used for another submission; take a new key")
+            return runs.get(tx, used.run_id)
+
+    def _workflow(self, submission: Submission) -> Workflow:
+        if submission.git_url is not None:
+            return self._catalog.pin_git(submission.git_url, submission.git_ref, submission.git_path)
+        return self._catalog.pin(submission.workflow)
+
+    def _again(self, run: RunRow, rerun: Rerun) -> Workflow:
+        source = run.source
+        if not rerun.update_workflow:
+            return self._catalog.pinned(run.digest, run.workflow, source)
+        if source.get("kind") == "git":
+            return self._catalog.pin_git(source["url"], source["ref"], source.get("path", ""))
+        return self._catalog.pin(run.workflow)
+
+    def _next_attempt(self, tx: Transaction, run: RunRow, rerun: Rerun, version: Workflow) -> AttemptRow:
+        _check_ended(run)
+        earlier = attempts.of_run(tx, run.id)
+        if any(attempt.state not in ENDED for attempt in earlier):
+            raise RunActive(f"run {run.id} has a dry run under way; try again when it has ended")
+        attempt = AttemptRow(
+            id=ids.new_id(),
+            run_id=run.id,
+            number=earlier[-1].number + 1,
+            owner=run.owner,
+            reason=AttemptReason.RERUN,
+            dry_run=rerun.dry_run,
+            wants_plan=True,
+            target=rerun.target or run.target,
+            digest=version.digest,
+            config=run.config if rerun.config is None else rerun.config,
+            overrides=asdict(rerun.overrides),
+            created_at=now(),
+        )
+        attempts.add(tx, attempt)
+        run.stop_requested_at = None
+        if not rerun.dry_run:  # a dry run is a question: the run stays what it is
+            run.target, run.config, run.dry_run, run.error = attempt.target, attempt.config, False, None
+            run.digest, run.source = version.digest, version.source
+        tx.add(run)
+        tx.flush()
+        runs.settle(tx, run.id)
+        return attempt
+
+    def _wait_for_plan(self, attempt: AttemptRow) -> AttemptRow:
+        deadline = time.monotonic() + self._settings.plan_wait_s
+        while True:
+            with self._store.read() as tx:
+                found = attempts.get(tx, attempt.id)
+            if found is None or found.plan is not None or found.state in ENDED or time.monotonic() > deadline:
+                return found or attempt
+            time.sleep(_PLAN_POLL_S)
+
+
+def _new_run(user: User, submission: Submission, workflow: Workflow, traceparent: str | None) -> RunRow:
+    return RunRow(
+        id=ids.new_id(),
+        owner=user.id,
+        workflow=workflow.name,
+        digest=workflow.digest,
+        source=workflow.source,
+        target=submission.target,
+        state=RunState.QUEUED,
+        config=submission.config,
+        labels=submission.labels,
+        note=submission.note,
+        dry_run=submission.dry_run,
+        traceparent=traceparent,
+        created_at=now(),
+    )
+
+
+def _check_ended(run: RunRow) -> None:
+    if run.state in run_rules.ACTIVE:
+        raise RunActive(f"run {run.id} is {run.state}; wait for its end, or cancel it with 'snakeway cancel {run.id}'")
+
+
+def _check(submission: Submission, idempotency_key: str | None) -> None:
+    submission.overrides.check()
+    if bool(submission.workflow) == (submission.git_url is not None):
+        raise Invalid("name either a workflow of the catalog or a git repository", field="workflow")
+    if len(submission.labels) > _MAX_LABELS:
+        raise Invalid(f"a run has at most {_MAX_LABELS} labels", field="labels")
+    for key, value in submission.labels.items():
+        if not _LABEL_KEY.fullmatch(key) or len(value) > _MAX_KEY:
+            raise Invalid(f"label {key!r} must be letters, digits, '.', '_', '/' and '-', with a value of at most 255 characters", field="labels")
+    if len(submission.note) > _MAX_NOTE:
+        raise Invalid(f"a note has at most {_MAX_NOTE} characters", field="note")
+    if idempotency_key is not None and not 0 < len(idempotency_key) <= _MAX_KEY:
+        raise Invalid("an idempotency key has between 1 and 255 characters", field="Idempotency-Key")

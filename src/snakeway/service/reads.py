@@ -1,0 +1,151 @@
+"""Reads: runs, attempts, jobs, logs, artifacts, workflows, targets."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+from snakeway.catalog import Catalog, Target, Workflow
+from snakeway.errors import ArtifactNotFound, AttemptNotFound, JobNotFound, LogNotFound
+from snakeway.model.job import JobState
+from snakeway.model.user import User
+from snakeway.rows import ArtifactRow, AttemptRow, JobRow, RunRow, now
+from snakeway.service.access import find
+from snakeway.settings import Settings
+from snakeway.store import Store, artifacts, attempts, jobs, runs, supervisors
+from snakeway.store.page import Page
+from snakeway.store.runs import RunFilter
+from snakeway.directory import RunDirectory, run_directory
+
+
+class Reads:
+    """Everything that only looks."""
+
+    def __init__(self, store: Store, catalog: Catalog, settings: Settings) -> None:
+        self._store = store
+        self._catalog = catalog
+        self._settings = settings
+
+    def workflows(self) -> list[Workflow]:
+        """Return the catalog's workflows by name."""
+        return self._catalog.workflows()
+
+    def workflow(self, name: str) -> Workflow:
+        """Return a workflow of the catalog; raises WorkflowNotFound."""
+        return self._catalog.workflow(name)
+
+    def targets(self) -> list[Target]:
+        """Return the targets by name."""
+        return self._catalog.targets()
+
+    def run(self, user: User, run_id: str) -> RunRow:
+        """Return a run; raises RunNotFound."""
+        with self._store.read() as tx:
+            return find(tx, user, run_id)
+
+    def runs(self, user: User, where: RunFilter, cursor: str | None, limit: int) -> Page[RunRow]:
+        """Return a page of the runs that ``user`` may see, newest first; raises InvalidCursor."""
+        owner = where.owner if user.admin else user.id
+        with self._store.read() as tx:
+            return runs.list_(tx, replace(where, owner=owner), cursor, limit)
+
+    def attempts(self, user: User, run_id: str) -> Sequence[AttemptRow]:
+        """Return the run's attempts, oldest first; raises RunNotFound."""
+        with self._store.read() as tx:
+            find(tx, user, run_id)
+            return attempts.of_run(tx, run_id)
+
+    def attempt(self, user: User, run_id: str, number: int | None) -> AttemptRow:
+        """Return the attempt of this number, or the newest real one; raises RunNotFound, AttemptNotFound."""
+        if number is None:
+            with self._store.read() as tx:
+                find(tx, user, run_id)
+                newest = attempts.newest(tx, run_id)
+            if newest is not None:
+                return newest
+        for attempt in self.attempts(user, run_id):
+            if attempt.number == number:
+                return attempt
+        raise AttemptNotFound(f"run {run_id} has no attempt {number}")
+
+    def jobs(
+        self,
+        user: User,
+        run_id: str,
+        attempt: int | None,
+        states: Sequence[JobState],
+        rule: str | None,
+        cursor: str | None,
+        limit: int,
+    ) -> tuple[Page[JobRow], dict[str, int]]:
+        """Return a page of the jobs of one attempt, or of all, and the number of each attempt by its id."""
+        found = [self.attempt(user, run_id, attempt)] if attempt is not None else self.attempts(user, run_id)
+        numbers = {row.id: row.number for row in found}
+        with self._store.read() as tx:
+            return jobs.list_(tx, list(numbers), states, rule, cursor, limit), numbers
+
+    def job(self, user: User, run_id: str, attempt: int | None, number: int) -> tuple[JobRow, AttemptRow]:
+        """Return one job; raises RunNotFound, AttemptNotFound, JobNotFound."""
+        row = self.attempt(user, run_id, attempt)
+        with self._store.read() as tx:
+            job = jobs.get(tx, row.id, number)
+        if job is None:
+            raise JobNotFound(f"attempt {row.number} of run {run_id} has no job {number}")
+        return job, row
+
+    def rules(self, user: User, run_id: str, attempt: int | None) -> dict[str, dict[str, int]]:
+        """Return rule -> state -> number of jobs in one attempt."""
+        row = self.attempt(user, run_id, attempt)
+        with self._store.read() as tx:
+            return jobs.count_by_rule(tx, row.id)
+
+    def run_log(self, user: User, run_id: str, attempt: int | None) -> Path:
+        """Return the file with snakemake's output; raises RunNotFound, AttemptNotFound, LogNotFound."""
+        row = self.attempt(user, run_id, attempt)
+        path = self.directory(run_id).attempt(row.number).log
+        if not path.is_file():
+            raise LogNotFound(f"attempt {row.number} of run {run_id} has written no log yet")
+        return path
+
+    def job_log(self, user: User, run_id: str, attempt: int | None, number: int) -> Path:
+        """Return the first of the job's log files that exists; raises JobNotFound, LogNotFound."""
+        job, row = self.job(user, run_id, attempt, number)
+        for name in job.logs:
+            path = self._inside(run_id, name)
+            if path is not None:
+                return path
+        why = "its rule declares no 'log:'" if not job.logs else f"{', '.join(job.logs)} is not there"
+        raise LogNotFound(f"job {number} of attempt {row.number} has no log: {why}; its output may be in the run's log")
+
+    def artifacts(self, user: User, run_id: str, cursor: str | None, limit: int) -> Page[ArtifactRow]:
+        """Return a page of the run's artifacts by path; raises RunNotFound, InvalidCursor."""
+        with self._store.read() as tx:
+            find(tx, user, run_id)
+            return artifacts.list_(tx, run_id, cursor, limit)
+
+    def artifact(self, user: User, run_id: str, path: str) -> tuple[ArtifactRow, Path]:
+        """Return an artifact and its file, which really lies in the run's directory; raises RunNotFound, ArtifactNotFound."""
+        with self._store.read() as tx:
+            find(tx, user, run_id)
+            row = artifacts.get(tx, run_id, path)
+        file = self._inside(run_id, path) if row is not None else None
+        if row is None or file is None:
+            raise ArtifactNotFound(f"run {run_id} has no output {path!r}; 'snakeway artifacts {run_id}' lists them")
+        return row, file
+
+    def directory(self, run_id: str) -> RunDirectory:
+        """Return where the run lives on disk."""
+        return run_directory(self._settings.data_dir, run_id)
+
+    def supervisors_alive(self) -> int:
+        """Return how many supervisors have been seen within their lease."""
+        with self._store.read() as tx:
+            return len(supervisors.alive(tx, now() - timedelta(seconds=self._settings.lease_s)))
+
+    def _inside(self, run_id: str, name: str) -> Path | None:
+        root = self.directory(run_id).path.resolve()
+        try:
+            path = (root / name).resolve()
+        except (OSError, ValueError):  # a loop of links, a NUL byte
+            return None
+        return path if path.is_relative_to(root) and path.is_file() else None

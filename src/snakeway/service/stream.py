@@ -1,0 +1,53 @@
+"""The live stream of a run: the events of its attempts in order, each with an id to go on from."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from snakeway.errors import Invalid
+from snakeway.directory import RunDirectory
+from snakeway.wire import parse_lines
+
+CHUNK_BYTES = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """A place between two events: byte ``offset`` of the events of attempt ``attempt``."""
+
+    attempt: int
+    offset: int
+
+    def __str__(self) -> str:
+        return f"{self.attempt}:{self.offset}"
+
+    @classmethod
+    def parse(cls, text: str) -> "Position":
+        """Read a Last-Event-ID; raises Invalid."""
+        attempt, _, offset = text.partition(":")
+        if not (attempt.isdecimal() and offset.isdecimal() and len(text) < 40):
+            raise Invalid("Last-Event-ID is not one of this stream's", field="Last-Event-ID")
+        return cls(int(attempt), int(offset))
+
+
+def events_after(directory: RunDirectory, position: Position) -> tuple[list[tuple[Position, dict[str, Any]]], Position]:
+    """Return the next events of the attempt at ``position``, each with the position behind it; and where it goes on."""
+    try:
+        with directory.attempt(position.attempt).events.open("rb") as file:
+            file.seek(position.offset)
+            data = file.read(CHUNK_BYTES)
+            if data and not data.endswith(b"\n"):
+                data += file.readline()
+    except FileNotFoundError:
+        return [], position
+    found = []
+    offset = position.offset
+    for line in data[: data.rfind(b"\n") + 1].splitlines(keepends=True):
+        offset += len(line)
+        found += [(Position(position.attempt, offset), event) for event in parse_lines(line)]
+    return found, Position(position.attempt, offset)
+
+
+def following(attempts: Sequence[int], current: int) -> int | None:
+    """Return the number of the attempt after ``current``, if there is one yet."""
+    return min((number for number in attempts if number > current), default=None)

@@ -1,0 +1,142 @@
+"""Engine, transactions and schema of the database: SQLite (one machine) or Postgres (shared), one code path."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlmodel import Session
+
+from snakeway.errors import StoreBusy, StoreOutdated
+
+Transaction = Session
+
+_WRITES = "snakeway_writes"
+_POOL_SIZE = 20
+
+
+class Store:
+    """A database. Safe to share between threads; not between processes that fork."""
+
+    def __init__(self, url: str, wait_s: float = 10) -> None:
+        self.url = make_url(url)
+        self.sqlite = self.url.get_backend_name() == "sqlite"
+        self._engine = self._sqlite_engine(wait_s) if self.sqlite else self._postgres_engine(wait_s)
+        self._writer = self._engine.execution_options(**{_WRITES: True})
+
+    def _sqlite_engine(self, wait_s: float) -> Engine:
+        if self.url.database:
+            Path(self.url.database).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        engine = create_engine(
+            self.url, connect_args={"timeout": wait_s}, pool_size=_POOL_SIZE, max_overflow=_POOL_SIZE, pool_timeout=wait_s
+        )
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+        return engine
+
+    def _postgres_engine(self, wait_s: float) -> Engine:
+        options = f"-c lock_timeout={int(wait_s * 1000)} -c timezone=UTC"
+        connect = {"connect_timeout": max(2, int(wait_s)), "options": options}
+        return create_engine(
+            self.url,
+            connect_args=connect,
+            pool_size=_POOL_SIZE,
+            max_overflow=_POOL_SIZE,
+            pool_timeout=wait_s,
+            pool_pre_ping=True,
+        )
+
+    @contextmanager
+    def read(self) -> Iterator[Transaction]:
+        """A transaction that only reads: one consistent view, and on SQLite never in the way of a writer.
+
+        Raises:
+            StoreBusy: the database does not answer in time.
+        """
+        with _explained(self.url.get_backend_name()), Session(self._engine, autoflush=False) as session:
+            yield session
+
+    @contextmanager
+    def write(self) -> Iterator[Transaction]:
+        """A transaction that is committed at the end of the block, or rolled back when the block raises.
+
+        On SQLite it takes the write lock at its beginning, so it cannot fail half-way for a lock.
+
+        Raises:
+            StoreBusy: the database does not answer, or is locked for longer than its wait.
+        """
+        with (
+            _explained(self.url.get_backend_name()),
+            Session(self._writer, autoflush=False, expire_on_commit=False) as session,
+            session.begin(),
+        ):
+            yield session
+
+    def migrate(self) -> None:
+        """Bring the schema to this version; does nothing when it is there. Concurrent callers wait for each other."""
+        with _explained(self.url.get_backend_name()), self._writer.begin() as connection:
+            if not self.sqlite:
+                connection.execute(text("SELECT pg_advisory_xact_lock(7310843)"))
+            config = _alembic_config()
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+
+    def check(self) -> None:
+        """Raise StoreOutdated unless the schema is the one this version was written for."""
+        head = ScriptDirectory.from_config(_alembic_config()).get_current_head()
+        with _explained(self.url.get_backend_name()), self._engine.connect() as connection:
+            found = MigrationContext.configure(connection).get_current_revision()
+        if found != head:
+            raise StoreOutdated(
+                f"the database at {self.url.render_as_string(hide_password=True)} has schema {found or 'none'}, "
+                f"this version needs {head}: run 'snakeway migrate'"
+            )
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._engine.dispose()
+
+
+def _alembic_config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent.parent / "migrations"))
+    config.set_main_option("path_separator", "os")
+    return config
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
+    # SQLAlchemy must decide itself when a transaction begins (see _begin_sqlite), not the driver.
+    connection.isolation_level = None
+    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "temp_store=MEMORY"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    immediate = connection.get_execution_options().get(_WRITES)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+
+
+@contextmanager
+def _explained(backend: str) -> Iterator[None]:
+    try:
+        yield
+    except PoolTimeoutError as error:
+        raise StoreBusy("all connections to the database are in use; try again in a moment") from error
+    except (OperationalError, InterfaceError) as error:
+        raise StoreBusy(f"the {backend} database does not answer ({_first_line(error)}); try again in a moment") from error
+    except DBAPIError as error:
+        if "no such table" in str(error.orig) or "UndefinedTable" in type(error.orig).__name__:
+            raise StoreOutdated("the database has no tables yet: run 'snakeway migrate'") from error
+        raise
+
+
+def _first_line(error: DBAPIError) -> str:
+    return str(error.orig).strip().partition("\n")[0]

@@ -1,0 +1,113 @@
+"""Jobs in the database: written by the intake in bulk, read in pages."""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import asdict, fields
+from typing import Any
+
+from sqlalchemy import func
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlmodel import col, select
+
+from snakeway.model.job import ENDED, Job, JobState
+from snakeway.rows import JobRow
+from snakeway.store.database import Transaction
+from snakeway.store.page import Page, cut, decode, decode_number
+
+_MEMBERS = [member.name for member in fields(Job)]
+_KEY = ("attempt_id", "number")
+_IN_CHUNK = 500  # bound variables of one SELECT … IN
+
+
+def load(tx: Transaction, attempt_id: str, numbers: Collection[int]) -> dict[int, Job]:
+    """Return those of the attempt's jobs that exist, by number."""
+    wanted = sorted(numbers)
+    found: dict[int, Job] = {}
+    for start in range(0, len(wanted), _IN_CHUNK):
+        chunk = wanted[start : start + _IN_CHUNK]
+        rows = tx.exec(select(JobRow).where(col(JobRow.attempt_id) == attempt_id, col(JobRow.number).in_(chunk))).all()
+        found.update((row.number, to_job(row)) for row in rows)
+    return found
+
+
+def load_open(tx: Transaction, attempt_id: str) -> list[Job]:
+    """Return the attempt's jobs that have not ended."""
+    open_states = [state for state in JobState if state not in ENDED]
+    rows = tx.exec(select(JobRow).where(col(JobRow.attempt_id) == attempt_id, col(JobRow.state).in_(open_states))).all()
+    return [to_job(row) for row in rows]
+
+
+def load_all(tx: Transaction, attempt_id: str) -> list[Job]:
+    """Return all jobs of the attempt."""
+    rows = tx.exec(select(JobRow).where(col(JobRow.attempt_id) == attempt_id).order_by(col(JobRow.number))).all()
+    return [to_job(row) for row in rows]
+
+
+def save(tx: Transaction, run_id: str, attempt_id: str, jobs: Iterable[Job]) -> None:
+    """Insert or overwrite jobs: one statement for all of them."""
+    values: list[dict[str, Any]] = [{"run_id": run_id, "attempt_id": attempt_id, **asdict(job)} for job in jobs]
+    if not values:
+        return
+    dialect = sqlite if tx.get_bind().dialect.name == "sqlite" else postgresql
+    insert = dialect.insert(JobRow)
+    update = {name: insert.excluded[name] for name in _MEMBERS if name not in _KEY}
+    tx.execute(insert.on_conflict_do_update(index_elements=list(_KEY), set_=update), values)
+
+
+def to_job(row: JobRow) -> Job:
+    """Return the rules' view of a row."""
+    return Job(**{name: getattr(row, name) for name in _MEMBERS})
+
+
+def get(tx: Transaction, attempt_id: str, number: int) -> JobRow | None:
+    """Return a job."""
+    return tx.get(JobRow, (attempt_id, number))
+
+
+def list_(
+    tx: Transaction,
+    attempt_ids: Sequence[str],
+    states: Sequence[JobState],
+    rule: str | None,
+    cursor: str | None,
+    limit: int,
+) -> Page[JobRow]:
+    """Return jobs in order of attempt and number. ``attempt_ids`` must not be empty."""
+    query = select(JobRow).where(col(JobRow.attempt_id).in_(attempt_ids))
+    if states:
+        query = query.where(col(JobRow.state).in_(states))
+    if rule is not None:
+        query = query.where(col(JobRow.rule) == rule)
+    if len(attempt_ids) == 1:
+        if cursor is not None:
+            query = query.where(col(JobRow.number) > decode_number(cursor))
+        rows = tx.exec(query.order_by(col(JobRow.number)).limit(limit + 1)).all()
+        return cut(rows, limit, lambda job: job.number)
+    if cursor is not None:
+        attempt_id, _, number = decode(cursor).partition("/")
+        after = (col(JobRow.attempt_id) > attempt_id) | (
+            (col(JobRow.attempt_id) == attempt_id) & (col(JobRow.number) > int(number or 0))
+        )
+        query = query.where(after)
+    rows = tx.exec(query.order_by(col(JobRow.attempt_id), col(JobRow.number)).limit(limit + 1)).all()
+    return cut(rows, limit, lambda job: f"{job.attempt_id}/{job.number}")
+
+
+def succeeded_outputs(tx: Transaction, attempt_id: str) -> Sequence[tuple[int, str, list[str]]]:
+    """Return (number, rule, outputs) of the attempt's jobs that succeeded."""
+    query = select(JobRow.number, JobRow.rule, JobRow.outputs).where(
+        col(JobRow.attempt_id) == attempt_id, col(JobRow.state) == JobState.SUCCEEDED
+    )
+    return [(number, rule, outputs) for number, rule, outputs in tx.exec(query).all()]
+
+
+def count_by_rule(tx: Transaction, attempt_id: str) -> dict[str, dict[str, int]]:
+    """Return rule -> state -> number of jobs: one pass over the attempt's jobs."""
+    query = (
+        select(JobRow.rule, JobRow.state, func.count())
+        .where(col(JobRow.attempt_id) == attempt_id)
+        .group_by(col(JobRow.rule), col(JobRow.state))
+    )
+    counts: dict[str, dict[str, int]] = {}
+    for rule, state, number in tx.exec(query).all():
+        counts.setdefault(rule, {})[str(state)] = number
+    return counts

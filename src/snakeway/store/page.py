@@ -1,0 +1,49 @@
+"""Keyset pages: a cursor is the key of the last item seen, so a page costs the same wherever it lies."""
+
+import base64
+import binascii
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from snakeway.errors import InvalidCursor
+
+MAX_LIMIT = 500
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """Some items of a listing, and the cursor of what follows them (None at the end)."""
+
+    items: Sequence[T]
+    next: str | None
+
+
+def cut(rows: Sequence[T], limit: int, key: Callable[[T], str | int]) -> Page[T]:
+    """Make a page of ``limit`` items from a query for ``limit + 1`` rows."""
+    items = rows[:limit]
+    return Page(items, encode(str(key(items[-1]))) if len(rows) > limit else None)
+
+
+def encode(key: str) -> str:
+    """Return the cursor of ``key``."""
+    return base64.urlsafe_b64encode(key.encode()).decode().rstrip("=")
+
+
+def decode(cursor: str) -> str:
+    """Return the key in ``cursor``; raises InvalidCursor for anything :func:`encode` did not make."""
+    try:
+        key = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
+    except (binascii.Error, ValueError) as error:
+        raise InvalidCursor("the cursor is not one of this server's; leave it out to start from the first page") from error
+    return key
+
+
+def decode_number(cursor: str) -> int:
+    """Return the number in ``cursor``; raises InvalidCursor."""
+    try:
+        return int(decode(cursor))
+    except ValueError as error:
+        raise InvalidCursor("the cursor belongs to another listing; leave it out to start from the first page") from error

@@ -1,0 +1,143 @@
+"""Runs in the database."""
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import delete, func, update
+from sqlmodel import col, select
+
+from snakeway import ids
+from snakeway.model import run as rules
+from snakeway.model.run import RunState
+from snakeway.rows import AttemptRow, IdempotencyRow, RunLabelRow, RunRow, now
+from snakeway.store.database import Transaction
+from snakeway.store.page import Page, cut, decode
+
+
+@dataclass(frozen=True, slots=True)
+class RunFilter:
+    """Which runs a listing shows; empty members do not restrict. Members are combined with "and"."""
+
+    owner: str | None = None
+    states: list[RunState] = field(default_factory=list)
+    workflow: str | None = None
+    target: str | None = None
+    labels: dict[str, str] = field(default_factory=dict)
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+
+
+def add(tx: Transaction, run: RunRow) -> None:
+    """Insert a run and its labels."""
+    tx.add(run)
+    tx.flush()
+    tx.add_all(RunLabelRow(run_id=run.id, key=key, value=value) for key, value in run.labels.items())
+
+
+def get(tx: Transaction, run_id: str) -> RunRow | None:
+    """Return a run."""
+    return tx.get(RunRow, run_id)
+
+
+def lock(tx: Transaction, run_id: str) -> RunRow | None:
+    """Return a run that nobody else can change before the transaction ends (SQLite: the transaction has the lock)."""
+    return tx.exec(select(RunRow).where(col(RunRow.id) == run_id).with_for_update()).one_or_none()
+
+
+def list_(tx: Transaction, where: RunFilter, cursor: str | None, limit: int) -> Page[RunRow]:
+    """Return runs, newest first. Cost: one index range per page; labels one index probe per row and label."""
+    query = select(RunRow)
+    if where.owner is not None:
+        query = query.where(col(RunRow.owner) == where.owner)
+    if where.states:
+        query = query.where(col(RunRow.state).in_(where.states))
+    if where.workflow is not None:
+        query = query.where(col(RunRow.workflow) == where.workflow)
+    if where.target is not None:
+        query = query.where(col(RunRow.target) == where.target)
+    if where.created_after is not None:
+        query = query.where(col(RunRow.id) >= ids.first_id_at(where.created_after))
+    if where.created_before is not None:
+        query = query.where(col(RunRow.id) < ids.first_id_at(where.created_before))
+    for key, value in where.labels.items():
+        label = select(RunLabelRow.run_id).where(
+            col(RunLabelRow.run_id) == col(RunRow.id), col(RunLabelRow.key) == key, col(RunLabelRow.value) == value
+        )
+        query = query.where(label.exists())
+    if cursor is not None:
+        query = query.where(col(RunRow.id) < decode(cursor))
+    rows = tx.exec(query.order_by(col(RunRow.id).desc()).limit(limit + 1)).all()
+    return cut(rows, limit, lambda run: run.id)
+
+
+def count_by_state(tx: Transaction) -> dict[str, int]:
+    """Return how many runs are in each state that has not ended: two short index ranges, whatever the total."""
+    query = select(RunRow.state, func.count()).where(col(RunRow.state).in_(rules.ACTIVE)).group_by(col(RunRow.state))
+    return {str(state): number for state, number in tx.exec(query).all()}
+
+
+def note_progress(tx: Transaction, run_id: str, values: dict[str, Any]) -> None:
+    """Copy the newest attempt's job counts, as far as ``values`` holds them, to the run, for listings."""
+    counts = {name: values[name] for name in ("jobs_total", "jobs_done", "jobs_failed") if name in values}
+    tx.exec(update(RunRow).where(col(RunRow.id) == run_id).values(**counts))  # type: ignore[call-overload]
+
+
+def request_stop(tx: Transaction, run: RunRow, at: datetime) -> None:
+    """Record that somebody wants the run to stop; the first request counts."""
+    if run.stop_requested_at is None:
+        run.stop_requested_at = at
+        tx.add(run)
+
+
+def stop_requests(tx: Transaction, run_ids: Collection[str]) -> set[str]:
+    """Return those of the runs that somebody wants to stop."""
+    wanted = select(RunRow.id).where(col(RunRow.id).in_(run_ids), col(RunRow.stop_requested_at).is_not(None))
+    return set(tx.exec(wanted).all()) if run_ids else set()
+
+
+def settle(tx: Transaction, run_id: str) -> RunRow:
+    """Compute the run's state from its attempts and store it; the only place a run's state changes.
+
+    The caller's transaction has just moved, added or removed an attempt. Raises LookupError when there is no such run.
+    """
+    run = lock(tx, run_id)
+    if run is None:
+        raise LookupError(run_id)
+    tx.flush()
+    query = select(AttemptRow.state, AttemptRow.dry_run).where(col(AttemptRow.run_id) == run_id).order_by(col(AttemptRow.number))
+    new = rules.settle([(state, dry_run) for state, dry_run in tx.exec(query).all()])
+    if new is run.state:
+        return run
+    if new not in rules.MOVES[run.state]:
+        raise AssertionError(f"run {run_id}: no move from {run.state} to {new}")
+    moved = tx.exec(
+        update(RunRow).where(col(RunRow.id) == run_id, col(RunRow.state) == run.state).values(state=new)  # type: ignore[call-overload]
+    )
+    assert moved.rowcount == 1, f"run {run_id} moved under its lock"
+    tx.refresh(run)
+    if new in rules.ENDED:
+        run.ended_at = now()
+    else:
+        run.ended_at = None
+        run.started_at = run.started_at or (now() if new is RunState.RUNNING else None)
+    tx.add(run)
+    return run
+
+
+def remove(tx: Transaction, run_id: str) -> None:
+    """Delete a run and, by cascade, everything that belongs to it."""
+    tx.exec(delete(RunRow).where(col(RunRow.id) == run_id))  # type: ignore[call-overload]
+
+
+def find_key(tx: Transaction, owner: str, key: str) -> IdempotencyRow | None:
+    """Return what an Idempotency-Key was used for."""
+    return tx.get(IdempotencyRow, (owner, key))
+
+
+def add_key(tx: Transaction, owner: str, key: str, request_digest: str, run_id: str) -> None:
+    """Remember an Idempotency-Key; raises IntegrityError when another transaction was first."""
+    tx.flush()
+    tx.add(IdempotencyRow(owner=owner, key=key, request_digest=request_digest, run_id=run_id, created_at=now()))
+    tx.flush()

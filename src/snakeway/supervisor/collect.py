@@ -1,0 +1,99 @@
+"""Collects the outputs of ended attempts as artifacts: first what there is, then the digests, which take time.
+
+Runs beside the loop, so that hashing terabytes delays no run. What is still to do is in the database: a crash at any
+line leaves it to be done again, by this supervisor's successor.
+"""
+
+import hashlib
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from snakeway.rows import AttemptRow, now
+from snakeway.store import Store, artifacts, jobs, runs
+from snakeway.directory import run_directory
+
+log = logging.getLogger(__name__)
+
+MAX_FILES_OF_A_DIRECTORY = 10_000
+_BATCH = 500
+
+
+def collect(store: Store, data_dir: Path, attempt: AttemptRow) -> int:
+    """Record the outputs of the attempt's jobs that succeeded; returns how many files were new or had changed.
+
+    Cost: one stat per output; one read of each file whose size or time is not the recorded one.
+    """
+    root = run_directory(data_dir, attempt.run_id).path.resolve()
+    with store.read() as tx:
+        outputs = jobs.succeeded_outputs(tx, attempt.id)
+        known = artifacts.known(tx, attempt.run_id)
+    fresh: list[dict[str, Any]] = []
+    for number, rule, paths in outputs:
+        for path in paths:
+            for found in files_below(root, path):
+                stat = found.stat()
+                name = str(found.relative_to(root))
+                if known.get(name, (None, None, None))[:2] == (stat.st_size, stat.st_mtime) and known[name][2]:
+                    continue
+                fresh.append(
+                    {
+                        "run_id": attempt.run_id,
+                        "path": name,
+                        "size_bytes": stat.st_size,
+                        "mtime": stat.st_mtime,
+                        "sha256": None,
+                        "rule": rule,
+                        "attempt_id": attempt.id,
+                        "job_number": number,
+                        "created_at": now(),
+                    }
+                )
+    for batch in _batches(fresh):
+        _save(store, attempt.run_id, batch)
+    for batch in _batches(fresh):
+        hashed = [values | {"sha256": digest} for values in batch if (digest := _digest(root / values["path"]))]
+        _save(store, attempt.run_id, hashed)
+    with store.write() as tx:
+        artifacts.collected(tx, attempt.id)
+    return len(fresh)
+
+
+def _save(store: Store, run_id: str, values: list[dict[str, Any]]) -> None:
+    with store.write() as tx:
+        if runs.lock(tx, run_id) is not None:  # it may have been deleted meanwhile
+            artifacts.save(tx, values)
+
+
+def files_below(root: Path, output: str) -> Iterator[Path]:
+    """Yield the files of one output, a file or a directory, that really lie in ``root``; links are followed, not trusted."""
+    path = root / output
+    try:
+        if path.is_dir():
+            files = (Path(folder) / name for folder, _, names in os.walk(path) for name in sorted(names))
+        else:
+            files = iter([path])
+        for number, file in enumerate(files):
+            if number >= MAX_FILES_OF_A_DIRECTORY:
+                log.warning("%s has more than %d files; the rest is not listed", path, MAX_FILES_OF_A_DIRECTORY)
+                return
+            if file.name != ".snakemake_timestamp" and file.is_file() and file.resolve().is_relative_to(root):
+                yield Path(os.path.normpath(file))
+    except OSError as error:
+        log.warning("cannot look at output %s: %s", path, error)
+
+
+def _digest(path: Path) -> str | None:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        log.warning("cannot read output %s: %s", path, error)
+        return None
+
+
+def _batches(values: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    for start in range(0, len(values), _BATCH):
+        yield values[start : start + _BATCH]

@@ -1,0 +1,109 @@
+"""From what was asked for to the calls of snakemake: pure, no I/O, golden-tested."""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from snakeway import wire
+from snakeway.model.attempt import Overrides
+from snakeway.directory import AttemptDirectory
+from snakeway.supervisor.shim import Step
+
+LOGGER = "snakeway"
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One attempt, as its command needs to know it."""
+
+    run_id: str
+    attempt_id: str
+    number: int
+    directory: Path  # of the run
+    attempt: AttemptDirectory
+    profile: Path  # folder of the target
+    profile_options: Mapping[str, Any]  # what the profile says
+    overrides: Overrides
+    has_config: bool
+    wants_plan: bool  # a dry run first
+    dry_run: bool  # nothing but the dry run
+    unlock: bool  # the attempt before this one did not end cleanly
+    traceparent: str | None = None
+
+
+def build(order: Order) -> dict[str, Any]:
+    """Return the content of ``command.json``.
+
+    Values that a user chose stand in argv only as rule names, resource values and file names behind the options that
+    take them; the configuration is a file. Targets come behind ``--``, so none can be an option.
+    """
+    steps = []
+    base = _base(order)
+    if order.unlock:
+        steps.append(Step("unlock", [*base, "--unlock"], {}))
+    run = [*base, "--rerun-incomplete", *_loggers(order.profile_options), *_overrides(order.overrides)]
+    targets = ["--", *order.overrides.targets] if order.overrides.targets else []
+    if order.wants_plan or order.dry_run:
+        plan = [*run, "--dry-run", *targets]
+        steps.append(Step("plan", plan, {wire.ENV_EVENTS: str(order.attempt.plan), "OTEL_SDK_DISABLED": "true"}))
+    if not order.dry_run:
+        steps.append(Step("run", [*run, *targets], {wire.ENV_EVENTS: str(order.attempt.events)}))
+    return {
+        "run_id": order.run_id,
+        "attempt_id": order.attempt_id,
+        "number": order.number,
+        "directory": str(order.directory),
+        "snakemake": None,
+        "env": _environment(order),
+        "steps": [asdict(step) for step in steps],
+    }
+
+
+def _base(order: Order) -> list[str]:
+    argv = ["--profile", str(order.profile), "--nocolor"]
+    if order.has_config:
+        argv += ["--configfile", str(order.attempt.config)]
+    options = order.profile_options
+    if "cores" not in options and "jobs" not in options:
+        argv += ["--cores", "all"]
+    return argv
+
+
+def _loggers(profile: Mapping[str, Any]) -> list[str]:
+    """The profile's loggers and ours: an option on the command line replaces the profile's list, it does not add."""
+    named = profile.get("logger", [])
+    loggers = [named] if isinstance(named, str) else list(named)
+    return ["--logger", *loggers, *([] if LOGGER in loggers else [LOGGER])]
+
+
+def _overrides(overrides: Overrides) -> list[str]:
+    argv: list[str] = []
+    resources = [
+        f"{rule}:{name}={value}" for rule, values in overrides.set_resources.items() for name, value in values.items()
+    ]
+    if resources:
+        argv += ["--set-resources", *resources]
+    if overrides.set_threads:
+        argv += ["--set-threads", *(f"{rule}={threads}" for rule, threads in overrides.set_threads.items())]
+    if overrides.until:
+        argv += ["--until", *overrides.until]
+    if overrides.forcerun:
+        argv += ["--forcerun", *overrides.forcerun]
+    if overrides.forceall:
+        argv.append("--forceall")
+    return argv
+
+
+def _environment(order: Order) -> dict[str, str]:
+    env = {wire.ENV_RUN: order.run_id, wire.ENV_ATTEMPT: order.attempt_id}
+    if order.traceparent:
+        env["TRACEPARENT"] = order.traceparent
+    return env
+
+
+def path_with_our_programs(path: str) -> str:
+    """Return PATH with this environment's bin folder first, as a shell has it that activated the environment."""
+    ours = str(Path(sys.executable).parent)
+    return path if path.split(":")[0] == ours else f"{ours}:{path}"

@@ -1,0 +1,106 @@
+"""Ends an attempt: one transaction that closes its jobs, moves it, settles its run and queues a recovery if due."""
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+from snakeway import ids
+from snakeway.model import job as job_rules
+from snakeway.model import run as run_rules
+from snakeway.model.attempt import AttemptReason, AttemptState, Exit
+from snakeway.rows import AttemptRow, RunRow, now
+from snakeway.store import Transaction, attempts, jobs, runs
+
+_SENTENCE_LENGTH = 1000
+
+
+def end(
+    tx: Transaction, attempt: AttemptRow, state: AttemptState, exit_: Exit | None, max_recoveries: int, error: str | None = None
+) -> RunRow | None:
+    """Move a held attempt to its end; None when the lease was lost meanwhile, and nothing was changed.
+
+    Crash before the commit: the attempt is still held and its exit.json still there, so it is ended again. Crash after
+    it: only the collecting of outputs is left, and ``collect_owner`` remembers that.
+    """
+    run = runs.lock(tx, attempt.run_id)
+    current = attempts.get(tx, attempt.id)
+    if run is None or current is None or current.state is not attempt.state or current.lease_owner != attempt.lease_owner:
+        return None
+    ended_at = datetime.fromtimestamp(exit_.ended_at, UTC) if exit_ else now()
+    open_jobs = jobs.load_open(tx, attempt.id)
+    cancelled = state is AttemptState.CANCELLED
+    jobs.save(tx, run.id, attempt.id, job_rules.close(open_jobs, cancelled=cancelled, at=ended_at.timestamp()))
+    values: dict[str, Any] = {
+        "ended_at": ended_at,
+        "exit_code": exit_.exit_code if exit_ else None,
+        "exit_signal": exit_.signal if exit_ else None,
+        "error": _sentence(tx, current, state, exit_, error),
+        "lease_expires_at": None,
+        "collect_owner": attempt.lease_owner,
+    }
+    if not attempts.move(tx, attempt.id, attempt.state, state, **values):
+        return None
+    tx.refresh(current)
+    if not current.dry_run:
+        run.jobs_total, run.jobs_done, run.jobs_failed = current.jobs_total, current.jobs_done, current.jobs_failed
+    run.error = current.error
+    tx.add(run)
+    if state is AttemptState.LOST:
+        _recover(tx, run, current, max_recoveries)
+    return runs.settle(tx, run.id)
+
+
+def _recover(tx: Transaction, run: RunRow, lost: AttemptRow, max_recoveries: int) -> None:
+    earlier = attempts.of_run(tx, run.id)
+    states = [attempt.state for attempt in earlier if attempt.dry_run == lost.dry_run]
+    if not run_rules.may_recover(states, stop_requested=run.stop_requested_at is not None, max_recoveries=max_recoveries):
+        return
+    attempts.add(
+        tx,
+        AttemptRow(
+            id=ids.new_id(),
+            run_id=run.id,
+            number=earlier[-1].number + 1,
+            owner=run.owner,
+            reason=AttemptReason.RECOVERY,
+            dry_run=lost.dry_run,
+            target=lost.target,
+            digest=lost.digest,
+            config=lost.config,
+            overrides=lost.overrides,
+            created_at=now(),
+        ),
+    )
+
+
+def _sentence(tx: Transaction, attempt: AttemptRow, state: AttemptState, exit_: Exit | None, error: str | None) -> str | None:
+    """Say in one or two sentences why the attempt did not succeed."""
+    if error is not None:
+        return error[:_SENTENCE_LENGTH]
+    match state:
+        case AttemptState.SUCCEEDED:
+            return None
+        case AttemptState.CANCELLED:
+            return "Cancelled on request."
+        case AttemptState.LOST:
+            how = f"was killed by signal {exit_.signal}" if exit_ and exit_.signal else "disappeared without a word"
+            return f"The snakemake process {how}."
+    failed = {
+        rule: states[job_rules.JobState.FAILED]
+        for rule, states in jobs.count_by_rule(tx, attempt.id).items()
+        if job_rules.JobState.FAILED in states
+    }
+    if failed:
+        rules = ", ".join(f"{rule} ({number})" for rule, number in sorted(failed.items()))
+        return f"{sum(failed.values())} of {attempt.jobs_total} jobs failed: {rules}."
+    if attempt.error:
+        return attempt.error[:_SENTENCE_LENGTH]
+    code = exit_.exit_code if exit_ else None
+    return f"snakemake ended with exit code {code} before any job started; see the run's log."
+
+
+def exit_from_json(data: dict[str, Any]) -> Exit:
+    """Read exit.json; raises TypeError for anything else."""
+    return Exit(**{name: data.get(name) for name in asdict(Exit("", None, None, 0.0))})  # type: ignore[arg-type]
+
+

@@ -1,0 +1,121 @@
+"""Takes an attempt's events into the database: idempotent, so a crash between two steps repeats work but no effect.
+
+The offset of the events taken is stored in the same transaction as what they changed.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from snakeway import wire
+from snakeway.model import job as rules
+from snakeway.model.job import Job, JobState
+from snakeway.rows import AttemptRow
+from snakeway.store import Transaction, attempts, jobs
+from snakeway.directory import AttemptDirectory
+from snakeway.wire import Event, EventType
+
+CHUNK_BYTES = 2 * 1024 * 1024  # of events in one transaction
+PLAN_JOBS = 500  # jobs a plan lists one by one; it counts all of them
+_JOB_EVENTS = frozenset({EventType.JOB, EventType.JOB_FINISHED, EventType.JOB_FAILED})
+
+
+@dataclass(slots=True)
+class Taken:
+    """What one intake changed."""
+
+    events: int = 0
+    jobs: dict[int, Job] = field(default_factory=dict)  # the touched ones
+    ended: list[Job] = field(default_factory=list)  # those that succeeded or failed just now
+    values: dict[str, Any] = field(default_factory=dict)  # of the attempt
+
+
+def read(attempt: AttemptRow, directory: AttemptDirectory) -> tuple[list[Event], int]:
+    """Return the next events of the attempt and the offset behind them; empty when there is nothing new."""
+    return wire.read_events(directory.events, attempt.events_offset, CHUNK_BYTES)
+
+
+def take(tx: Transaction, attempt: AttemptRow, events: list[Event], offset: int) -> Taken:
+    """Merge ``events`` into the attempt's jobs. Cost: proportional to the events, not to the attempt's jobs."""
+    taken = Taken(events=len(events))
+    wanted = {int(event["job"]) for event in events if event["type"] in _JOB_EVENTS and "job" in event}
+    taken.jobs = jobs.load(tx, attempt.id, wanted)
+    before = {number: job.state for number, job in taken.jobs.items()}
+    for event in events:
+        if event["type"] in _JOB_EVENTS and "job" in event:
+            number = int(event["job"])
+            rules.merge(taken.jobs.setdefault(number, Job(number)), event)
+        else:
+            _about_attempt(taken.values, event)
+    jobs.save(tx, attempt.run_id, attempt.id, taken.jobs.values())
+    taken.ended = [
+        job
+        for job in taken.jobs.values()
+        if job.state in (JobState.SUCCEEDED, JobState.FAILED) and before.get(job.number) != job.state
+    ]
+    taken.values |= _counts(attempt, before, taken.jobs) | {"events_offset": offset}
+    assert attempt.lease_owner is not None
+    attempts.note(tx, attempt.id, attempt.lease_owner, **taken.values)
+    return taken
+
+
+def _about_attempt(values: dict[str, Any], event: Event) -> None:
+    match event["type"]:
+        case EventType.ATTEMPT_STARTED:
+            values["snakemake_version"] = str(event.get("snakemake") or "")[:32]
+            values["host"] = event.get("host")
+        case EventType.STATS:
+            values["jobs_total"] = int(event.get("total") or 0)
+        case EventType.PROGRESS:  # a checkpoint makes the number of jobs grow
+            values["jobs_total"] = int(event.get("total") or 0)
+        case EventType.RULEGRAPH:
+            values["rulegraph"] = {"nodes": event.get("nodes") or [], "links": event.get("links") or []}
+        case EventType.ERROR:
+            values["error"] = f"{event.get('exception') or 'Error'}: {event.get('message') or ''}"
+        case EventType.ATTEMPT_ENDED:
+            values["events_lost"] = int(event.get("lost") or 0)
+
+
+def _counts(attempt: AttemptRow, before: dict[int, JobState], after: dict[int, Job]) -> dict[str, int]:
+    def grown(state: JobState) -> int:
+        return sum(job.state is state for job in after.values()) - sum(old is state for old in before.values())
+
+    return {
+        "jobs_done": attempt.jobs_done + grown(JobState.SUCCEEDED),
+        "jobs_failed": attempt.jobs_failed + grown(JobState.FAILED),
+    }
+
+
+def plan_of(events: Iterable[Event]) -> dict[str, Any] | None:
+    """Make a plan from the events of a dry run: how many jobs of which rules, and the first of them with reasons.
+
+    None when the dry run did not come so far as to know.
+    """
+    listed: list[dict[str, Any]] = []
+    by_rule: dict[str, int] = {}
+    ended = False
+    for event in events:
+        if event["type"] == EventType.JOB:
+            rule = str(event.get("rule"))
+            by_rule[rule] = by_rule.get(rule, 0) + 1
+            if len(listed) < PLAN_JOBS:
+                names = ("rule", "wildcards", "reason", "output", "threads", "resources")
+                listed.append({name: event.get(name) for name in names})
+        elif event["type"] == EventType.ERROR:
+            return None
+        elif event["type"] == EventType.ATTEMPT_ENDED:
+            ended = True
+    if not ended:
+        return None
+    return {"total": sum(by_rule.values()), "by_rule": by_rule, "jobs": listed, "truncated": sum(by_rule.values()) > len(listed)}
+
+
+def read_plan(directory: AttemptDirectory) -> dict[str, Any] | None:
+    """Return the attempt's plan, once its dry run has ended and left one."""
+    events: list[Event] = []
+    offset = 0
+    while True:
+        more, offset = wire.read_events(directory.plan, offset, CHUNK_BYTES)
+        if not more:
+            return plan_of(events)
+        events += more

@@ -1,0 +1,199 @@
+"""The supervisor: claims queued attempts, launches them, watches those it holds, adopts those nobody holds.
+
+Any number of supervisors may share a Postgres database; the leases keep them apart. What a supervisor knows is in the
+database and in the attempts' directories, so it can be killed at any line: its leases run out, and the next one that
+ticks takes over.
+"""
+
+import logging
+import os
+import threading
+from datetime import datetime, timedelta
+
+from snakeway import ids
+from snakeway.catalog import Catalog
+from snakeway.errors import SnakewayError, Unavailable
+from snakeway.model.attempt import AttemptState
+from snakeway.rows import AttemptRow, SupervisorRow, now
+from snakeway.settings import Settings
+from snakeway.store import Store, artifacts, attempts, runs, supervisors
+from snakeway.supervisor.collect import collect
+from snakeway.supervisor.end import end
+from snakeway.supervisor.prepare import prepare
+from snakeway.supervisor.report import Report
+from snakeway.supervisor.warm import Launcher
+from snakeway.supervisor.watch import Seen, Watch
+
+log = logging.getLogger(__name__)
+
+_BEATS_PER_LEASE = 3
+_FORGET_AFTER_LEASES = 100
+_ADOPT_AT_ONCE = 100
+
+
+class Supervisor:
+    """One supervisor. ``run`` is its life; ``tick`` one look around, for tests that drive it by hand."""
+
+    def __init__(self, store: Store, catalog: Catalog, settings: Settings, report: Report, launcher: Launcher) -> None:
+        self.id = ids.new_id()
+        self._store = store
+        self._catalog = catalog
+        self._settings = settings
+        self._report = report
+        self._launcher = launcher
+        self._watches: dict[str, Watch] = {}
+        self._wake = threading.Event()
+        self._stop = threading.Event()
+        self._collect_wake = threading.Event()
+        self._next_beat = now()
+        self._row = SupervisorRow(id=self.id, host=os.uname().nodename, pid=os.getpid(), started_at=now(), seen_at=now())
+
+    def wake(self) -> None:
+        """Have the next tick begin at once: something was queued or is to be stopped."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        """Ask :meth:`run` to return. Runs go on; their leases are given back."""
+        self._stop.set()
+        self._wake.set()
+        self._collect_wake.set()
+
+    def run(self) -> None:
+        """Tick until :meth:`stop`. A database that does not answer is waited for; nothing else is swallowed."""
+        self._launcher.warm_up()
+        collector = threading.Thread(target=self._collect_loop, name="snakeway-collect", daemon=True)
+        collector.start()
+        while not self._stop.is_set():
+            try:
+                busy = self.tick(now())
+            except Unavailable as error:
+                log.warning("%s", error)
+                busy = False
+            if not busy:
+                self._wake.wait(self._settings.tick_s)
+            self._wake.clear()
+        collector.join()
+        self._give_back()
+
+    def tick(self, at: datetime) -> bool:
+        """Look at everything once; True when there was so much to take in that the next tick should not wait."""
+        if at >= self._next_beat:
+            self._beat(at)
+        self._claim(at)
+        with self._store.read() as tx:
+            held = {row.id: row for row in attempts.held_by(tx, self.id)}
+            stops = runs.stop_requests(tx, {row.run_id for row in held.values()})
+        self._report.active_runs(len(held))
+        for attempt_id in self._watches.keys() - held.keys():
+            del self._watches[attempt_id]  # another supervisor has adopted it
+        busy = False
+        for row in held.values():
+            busy |= self._look(row, at, stop_requested=row.run_id in stops)
+        return busy
+
+    def _beat(self, at: datetime) -> None:
+        """Say that this supervisor lives, prolong its leases, and take over from those that let theirs run out."""
+        lease = timedelta(seconds=self._settings.lease_s)
+        self._row.seen_at, self._row.active = at, len(self._watches)
+        with self._store.write() as tx:
+            supervisors.beat(tx, SupervisorRow(**self._row.model_dump()))
+            supervisors.remove_silent(tx, at - _FORGET_AFTER_LEASES * lease)
+            attempts.renew(tx, self.id, list(self._watches), at + lease)
+            adopted = [row for row in attempts.adoptable(tx, at, _ADOPT_AT_ONCE) if attempts.adopt(tx, row, self.id, at + lease)]
+            artifacts.take_over(tx, self.id, [row.id for row in supervisors.alive(tx, at - lease)])
+        for row in adopted:
+            log.info("adopted attempt %s of run %s", row.id, row.run_id)
+            self._watches[row.id] = Watch(self._store, self._settings, row, launched_at=None)
+        self._next_beat = at + lease / _BEATS_PER_LEASE
+        self._collect_wake.set()
+
+    def _claim(self, at: datetime) -> None:
+        while len(self._watches) < self._settings.max_active_runs:
+            if not self._store_has_queue():
+                return
+            with self._store.write() as tx:
+                row = attempts.claim(tx, self.id, at + timedelta(seconds=self._settings.lease_s), at)
+                if row is None:
+                    return
+                runs.settle(tx, row.run_id)
+            self._watches[row.id] = Watch(self._store, self._settings, row, launched_at=at)
+            self._launch(row, at)
+
+    def _store_has_queue(self) -> bool:
+        # A look without the write lock: an idle supervisor must not take it five times a second.
+        with self._store.read() as tx:
+            return attempts.any_queued(tx)
+
+    def _launch(self, row: AttemptRow, at: datetime) -> None:
+        watch = self._watches[row.id]
+        watch.launched(at)
+        with self._store.read() as tx:
+            run = runs.get(tx, row.run_id)
+            earlier = [attempt for attempt in attempts.of_run(tx, row.run_id) if attempt.number < row.number]
+        if run is None:
+            return
+        try:
+            traceparent = self._report.attempt_traceparent(run, row)
+            directory = prepare(run, row, earlier, self._catalog, self._settings.data_dir, traceparent)
+        except (SnakewayError, OSError) as error:
+            self._refuse(row, f"The attempt could not be prepared: {error}")
+            return
+        try:
+            self._launcher.launch(directory)
+        except (OSError, EOFError) as error:
+            # The forkserver was killed, or the machine has no room for a process: tried again after a grace.
+            log.warning("could not launch attempt %s: %s", row.id, error)
+
+    def _refuse(self, row: AttemptRow, error: str) -> None:
+        with self._store.write() as tx:
+            run = end(tx, row, AttemptState.FAILED, None, self._settings.max_recoveries, error)
+        self._ended(row, Seen(run=run, state=AttemptState.FAILED))
+
+    def _look(self, row: AttemptRow, at: datetime, *, stop_requested: bool) -> bool:
+        watch = self._watches.get(row.id)
+        if watch is None:  # its claim was committed, but the connection was lost before we heard of it
+            watch = self._watches[row.id] = Watch(self._store, self._settings, row, launched_at=None)
+        try:
+            seen = watch.look(row, at, stop_requested=stop_requested)
+        except OSError as error:
+            log.warning("cannot look at attempt %s: %s", row.id, error)
+            return False
+        self._report.jobs_ended(seen.ended_jobs)
+        if seen.launch:
+            self._launch(row, at)
+        if seen.state is not None:
+            self._ended(row, seen)
+        return seen.more
+
+    def _ended(self, row: AttemptRow, seen: Seen) -> None:
+        self._watches.pop(row.id, None)
+        if seen.run is not None:
+            log.info("attempt %d of run %s: %s; the run is %s", row.number, row.run_id, seen.state, seen.run.state)
+            self._report.run_settled(seen.run)
+        self._collect_wake.set()
+        self.wake()
+
+    def _collect_loop(self) -> None:
+        while not self._stop.is_set():
+            self._collect_wake.wait()
+            self._collect_wake.clear()
+            try:
+                while not self._stop.is_set() and self._collect_one():
+                    pass
+            except (Unavailable, OSError) as error:
+                log.warning("collecting outputs: %s", error)
+
+    def _collect_one(self) -> bool:
+        with self._store.read() as tx:
+            todo = artifacts.to_collect(tx, self.id, 1)
+        if not todo:
+            return False
+        self._report.spans_of(todo[0])
+        collect(self._store, self._settings.data_dir, todo[0])
+        return True
+
+    def _give_back(self) -> None:
+        with self._store.write() as tx:
+            attempts.renew(tx, self.id, list(self._watches), None)
+            supervisors.remove(tx, self.id)
+        self._report.close()

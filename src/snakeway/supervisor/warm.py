@@ -1,0 +1,56 @@
+"""Starts shims from a process that has snakemake imported already.
+
+Importing snakemake and every plugin takes seconds; forking takes milliseconds. The standard library's forkserver is
+that process: it is forked for each attempt, and started again by itself when it was killed.
+"""
+
+import gc
+import importlib.machinery
+import multiprocessing
+import sys
+from multiprocessing.context import ForkServerContext
+from pathlib import Path
+
+from snakeway.supervisor import shim
+
+_LAUNCH_WAIT_S = 30
+
+
+class Launcher:
+    """Launches attempts; one per supervisor."""
+
+    def __init__(self) -> None:
+        self._context: ForkServerContext = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload([__name__ + "_preload"])
+        _hide_main_module()
+
+    def warm_up(self) -> None:
+        """Start the forkserver, so that the first attempt does not wait for its imports."""
+        from multiprocessing import forkserver
+
+        forkserver.ensure_running()
+
+    def launch(self, attempt_directory: Path) -> None:
+        """Start the shim of an attempt; it detaches itself, so nothing is left to wait for.
+
+        Raises OSError or EOFError when the forkserver was killed at this moment: the attempt was not started, or its
+        shim holds the claim; launching again is safe in both cases.
+        """
+        process = self._context.Process(target=shim.detach, args=(str(attempt_directory),))
+        process.start()
+        process.join(_LAUNCH_WAIT_S)
+        process.close()
+
+
+def _hide_main_module() -> None:
+    # multiprocessing imports the parent's main module in every child unless it is a package's __main__, which it
+    # knows to have no use for. Ours may be a console script that would import the whole server.
+    main = sys.modules["__main__"]
+    if getattr(main, "__spec__", None) is None:
+        main.__spec__ = importlib.machinery.ModuleSpec("snakeway.__main__", None)
+
+
+def freeze() -> None:
+    """Keep the garbage collector's hands off what was imported, so that forked children share its memory."""
+    gc.collect()
+    gc.freeze()

@@ -1,0 +1,181 @@
+"""The event format: one JSON object per line in ``events.ndjson``, written by the logger plugin, read by the intake.
+
+Standard library only: snakemake imports this at every start. Every event has ``seq`` (0, 1, 2 … within its file),
+``t`` (seconds since the epoch) and ``type``; the first is always ``attempt_started`` and names run and attempt. A
+reader ignores types and members it does not know, so that plugin and server may be of different versions.
+
+    type              members
+    attempt_started   v, run_id, attempt_id, snakemake, host, user, pid, directory, command, snakefile, dry_run, outside
+    rulegraph         nodes [{rule}], links [{source, target}]  (indices into nodes)
+    stats             jobs {rule: count}, total
+    job               job, try, rule, wildcards, input, output, log, benchmark, reason, threads, resources, shell,
+                      checkpoint, local (runs beside snakemake, so it has started)
+    job_finished      job, try, started_at, ended_at (absent when Snakemake keeps no metadata file for the job)
+    job_failed        job, try, rule, exit_code (128 + signal when killed), signal, message, log, log_tail, external_id
+    progress          done, total
+    error             exception, message
+    attempt_ended     lost (events that could not be written)
+"""
+
+import json
+import math
+import os
+import re
+import time
+from collections.abc import Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+VERSION = 1
+EVENTS_FILE = "events.ndjson"
+STATE_FOLDER = ".snakeway"  # below the working directory of a run; attempts/<name>/events.ndjson below that
+
+# Environment of an attempt, set by whoever starts snakemake.
+ENV_RUN = "SNAKEWAY_RUN_ID"
+ENV_ATTEMPT = "SNAKEWAY_ATTEMPT_ID"  # also marks every process of the attempt, for finding what is left behind
+ENV_EVENTS = "SNAKEWAY_EVENTS_FILE"  # where the plugin writes; below STATE_FOLDER when unset
+
+LOG_TAIL_LINES = 50
+LOG_TAIL_BYTES = 8 * 1024
+TEXT_BYTES = 16 * 1024  # shell commands and messages are cut at this length
+LIST_ITEMS = 1000  # inputs of one job; a gather of 10,000 files would make one event of a megabyte
+
+_SEQ_LIMIT = 2**53  # a larger one is not the plugin's
+
+Event = dict[str, Any]
+
+
+class EventType(StrEnum):
+    """The ``type`` of an event; see the module's table."""
+
+    ATTEMPT_STARTED = "attempt_started"
+    RULEGRAPH = "rulegraph"
+    STATS = "stats"
+    JOB = "job"
+    JOB_FINISHED = "job_finished"
+    JOB_FAILED = "job_failed"
+    PROGRESS = "progress"
+    ERROR = "error"
+    ATTEMPT_ENDED = "attempt_ended"
+
+
+class EventWriter:
+    """Appends events to a file. Trouble with the file is counted, said once through ``complain``, and never raised.
+
+    Each event is one ``write`` of one line, so a crash leaves at most one broken line, at the end. After a failed
+    write the next event begins with a newline, so that the broken line cannot swallow it.
+    """
+
+    def __init__(self, path: Path, complain: "Complain") -> None:
+        self._path = path
+        self._complain = complain
+        self._fd: int | None = None
+        self._seq = 0
+        self._broken = False
+        self.lost = 0
+
+    def write(self, type_: EventType, t: float | None = None, **members: Any) -> None:
+        """Append one event; ``t`` replaces the clock."""
+        event = {"seq": self._seq, "t": time.time() if t is None else t, "type": type_.value, **members}
+        self._seq += 1
+        try:
+            line = _ENCODER.encode(event).encode(errors="replace") + b"\n"
+            self._append(b"\n" + line if self._broken else line)
+            self._broken = False
+        except (OSError, ValueError, TypeError) as error:
+            self.lost += 1
+            self._broken = True
+            self._complain(f"cannot write events to {self._path}: {error}; the run goes on without them")
+
+    def _append(self, data: bytes) -> None:
+        if self._fd is None:
+            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        written = os.write(self._fd, data)
+        if written != len(data):
+            raise OSError(f"wrote {written} of {len(data)} bytes")
+
+    def close(self) -> None:
+        """Close the file; a later ``write`` opens it again."""
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+
+
+class Complain:
+    """Says a text on stderr the first time it is called, and nothing after that."""
+
+    def __init__(self, prefix: str = "snakeway: ") -> None:
+        self._prefix = prefix
+        self._said = False
+
+    def __call__(self, text: str) -> None:
+        if not self._said:
+            self._said = True
+            os.write(2, f"{self._prefix}{text}\n".encode(errors="replace"))
+
+
+def read_events(path: Path, offset: int, max_bytes: int) -> tuple[list[Event], int]:
+    """Return the whole events that begin at byte ``offset``, and the offset behind the last of them.
+
+    Reads at most ``max_bytes`` (more when a single line is longer). A line that is not JSON is passed over: it is the
+    trace of a full disk or a crash, and the gap in ``seq`` tells. A file that does not exist has no events.
+    """
+    try:
+        with path.open("rb") as file:
+            file.seek(offset)
+            data = file.read(max_bytes)
+            if b"\n" not in data and len(data) == max_bytes:
+                data += file.readline()
+    except FileNotFoundError:
+        return [], offset
+    end = data.rfind(b"\n") + 1
+    return list(parse_lines(data[:end])), offset + end
+
+
+def parse_lines(data: bytes) -> Iterator[Event]:
+    """Yield the events in ``data``, whole lines, passing over those that are not events.
+
+    The file lies where the workflow's own jobs can write, so a line may hold anything. What is yielded has a ``type``,
+    ``seq`` and ``t`` of the right kind, and nothing that a database refuses: NUL, half a surrogate pair, NaN.
+    """
+    for line in data.splitlines():
+        try:
+            event = _DECODER.decode(line.decode())
+            if b"\\u" in line:  # the only way to NUL and surrogates; rare: the writer escapes control characters only
+                plain = _ENCODER.encode(event).encode(errors="replace")
+                event = _DECODER.decode(_NUL.sub(rb"\1\\ufffd", plain).decode())
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(event, dict) and _is_event(event):
+            yield event
+
+
+def _is_event(event: Event) -> bool:
+    seq, t = event.get("seq"), event.get("t")
+    return isinstance(event.get("type"), str) and type(seq) is int and 0 <= seq < _SEQ_LIMIT and type(t) in (int, float)
+
+
+def _finite(text: str) -> float | None:
+    number = float(text)
+    return number if math.isfinite(number) else None
+
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False, default=str, separators=(",", ":"))  # json.dumps makes one per call
+_DECODER = json.JSONDecoder(parse_float=_finite, parse_constant=_finite)
+_NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")  # not the text \u0000, in which the backslash is itself escaped
+
+
+def tail(path: Path, lines: int = LOG_TAIL_LINES, max_bytes: int = LOG_TAIL_BYTES) -> str:
+    """Return the last ``lines`` lines of a text file, at most ``max_bytes`` of it; empty when it cannot be read."""
+    try:
+        if not path.is_file():  # opening a pipe would wait for its writer
+            return ""
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - max_bytes))
+            data = file.read(max_bytes)
+    except OSError:
+        return ""
+    return "\n".join(data.decode(errors="replace").splitlines()[-lines:])
