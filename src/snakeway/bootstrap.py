@@ -26,7 +26,7 @@ log = logging.getLogger("snakeway")
 _SHUTDOWN_S = 5
 
 
-def serve(settings: Settings, *, embedded: bool = True, ready: Callable[[str], None] = lambda url: None) -> None:
+def serve(settings: Settings, *, embedded: bool = True, ready: Callable[[str], None] = lambda _url: None) -> None:
     """Serve the API until SIGTERM or SIGINT, with a supervisor in the same process if ``embedded``.
 
     Runs go on when the server ends. ``ready`` is called with the server's URL once it accepts requests.
@@ -34,13 +34,18 @@ def serve(settings: Settings, *, embedded: bool = True, ready: Callable[[str], N
     Raises:
         Invalid: the address is not loopback and no token is set, or it cannot be bound.
         StoreOutdated, StoreBusy: the database cannot be used.
+
     """
     check_exposure(settings)
     _configure_logging()
     store = open_store(settings)
     catalog = Catalog(settings)
     metrics = Metrics()
-    supervisor = Supervisor(store, catalog, settings, Report(store, Spans(log.warning), metrics), Launcher()) if embedded else None
+    supervisor = (
+        Supervisor(store, catalog, settings, Report(store, Spans(log.warning), metrics), Launcher())
+        if embedded
+        else None
+    )
     commands = Commands(store, catalog, settings, supervisor.wake if supervisor else lambda: None)
     commands.empty_trash()
     thread = threading.Thread(target=_run, args=(supervisor,), name="snakeway-supervisor") if supervisor else None
@@ -119,7 +124,8 @@ def check_exposure(settings: Settings) -> None:
         loopback = settings.host == "localhost"
     if not loopback:
         raise Invalid(
-            f"refusing to listen on {settings.host} without authentication: set SNAKEWAY_TOKEN, or use 127.0.0.1", field="host"
+            f"refusing to listen on {settings.host} without authentication: set SNAKEWAY_TOKEN, or use 127.0.0.1",
+            field="host",
         )
 
 

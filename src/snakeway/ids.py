@@ -19,7 +19,9 @@ def new_id(at_ms: int | None = None) -> str:
     """Return a new UUIDv7 in its usual text form; ``at_ms`` (milliseconds since the epoch) replaces the clock."""
     time_ms = time.time_ns() // 1_000_000 if at_ms is None else at_ms
     low = secrets.randbits(74)
-    value = (time_ms & 0xFFFF_FFFF_FFFF) << 80 | _UUID7_VERSION | (low >> 62) << 64 | _RFC_VARIANT | (low & (1 << 62) - 1)
+    value = (
+        (time_ms & 0xFFFF_FFFF_FFFF) << 80 | _UUID7_VERSION | (low >> 62) << 64 | _RFC_VARIANT | (low & (1 << 62) - 1)
+    )
     return str(uuid.UUID(int=value))
 
 

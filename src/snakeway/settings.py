@@ -19,29 +19,50 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="SNAKEWAY_", frozen=True, extra="ignore")
 
-    data_dir: FolderPath = Field(Path("snakeway-data"), description="Folder of the database, run directories and workflow snapshots.")
-    database_url: str | None = Field(
-        None, description="SQLAlchemy URL of the store: sqlite:///PATH or postgresql+psycopg://…; SQLite in data_dir when unset."
+    data_dir: FolderPath = Field(
+        Path("snakeway-data"), description="Folder of the database, the runs and the snapshots."
     )
-    workflows_dir: FolderPath = Field(Path("workflows"), description="Folder whose subfolders are the catalog's workflows.")
+    database_url: str | None = Field(
+        None,
+        description="URL of the store: sqlite:///PATH or postgresql+psycopg://…; SQLite in data_dir when unset.",
+    )
+    workflows_dir: FolderPath = Field(
+        Path("workflows"), description="Folder whose subfolders are the catalog's workflows."
+    )
     profiles_dir: FolderPath = Field(Path("profiles"), description="Folder whose subfolders are the targets.")
-    host: str = Field("127.0.0.1", description="Address to bind. Anything but loopback is refused unless a token is set.")
+    host: str = Field(
+        "127.0.0.1", description="Address to bind. Anything but loopback is refused unless a token is set."
+    )
     port: int = Field(8642, ge=0, le=65535, description="Port to bind; 0 takes a free one.")
-    token: SecretStr | None = Field(None, min_length=16, description="Bearer token that every request must carry when set.")
+    token: SecretStr | None = Field(
+        None, min_length=16, description="Bearer token that every request must carry when set."
+    )
     git_url_prefixes: list[str] = Field(
         ["https://", "http://", "ssh://", "file://"],
         description="Workflows are fetched only from git URLs that begin with one of these.",
     )
     git_timeout_s: float = Field(60, gt=0, description="Longest time that one git command may take.")
     max_body_bytes: int = Field(1024 * 1024, ge=1024, description="Largest accepted request body.")
-    max_active_runs: int = Field(4, ge=1, description="Attempts that one supervisor runs at a time; the rest wait in the queue.")
-    max_recoveries: int = Field(3, ge=0, description="Times a run whose snakemake process was lost is started again by itself.")
+    max_active_runs: int = Field(
+        4, ge=1, description="Attempts that one supervisor runs at a time; the rest wait in the queue."
+    )
+    max_recoveries: int = Field(
+        3, ge=0, description="Times a run whose snakemake process was lost is started again by itself."
+    )
     tick_s: float = Field(0.2, gt=0, le=10, description="Pause between two looks of the supervisor at its attempts.")
-    lease_s: float = Field(30, ge=1, description="Time after which attempts of a silent supervisor may be adopted by another.")
-    launch_grace_s: float = Field(20, gt=0, description="Time a launched attempt has to claim its directory before it is launched again.")
+    lease_s: float = Field(
+        30, ge=1, description="Time after which attempts of a silent supervisor may be adopted by another."
+    )
+    launch_grace_s: float = Field(
+        20, gt=0, description="Time a launched attempt has to claim its directory before it is launched again."
+    )
     stop_interrupt_grace_s: float = Field(15, ge=0, description="Cancel: time between SIGINT to the group and SIGKILL.")
-    stop_kill_grace_s: float = Field(5, ge=0, description="Cancel: time between SIGKILL and giving the attempt up as lost.")
-    plan_wait_s: float = Field(20, ge=0, description="Longest time a re-run request waits for its dry run before it answers without.")
+    stop_kill_grace_s: float = Field(
+        5, ge=0, description="Cancel: time between SIGKILL and giving the attempt up as lost."
+    )
+    plan_wait_s: float = Field(
+        20, ge=0, description="Longest time a re-run request waits for its dry run before it answers without."
+    )
     database_wait_s: float = Field(10, gt=0, description="Longest wait for a locked database or a free connection.")
 
     @property

@@ -2,17 +2,17 @@
 
 import os
 import pwd
+import select
 import signal
 import subprocess
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 Argv = Sequence[str | Path]
 
-_ORPHANS_PATIENCE_S = 0.5
+_WATCHER_PATIENCE_MS = 500
 
 # The program takes the place of the shell (exec), so its process id is the one we know. The shell leaves
 # behind a watcher in the same process group, which blocks on a pipe held open by the test process. When
@@ -44,6 +44,7 @@ def run(
             output, errors = process.communicate(given)
         except BaseException:
             _kill_group(process)
+            process.communicate()  # until the children have closed their output, too
             raise
     if check and process.returncode != 0:
         said = (output + errors).decode(errors="replace")
@@ -91,8 +92,8 @@ def guarded(
                 process.wait(patience_s)
         finally:
             _kill_group(process)
-            if process.stdin is not None:
-                process.stdin.close()
+            process.wait()
+            _close(process.stdin)
 
 
 def log_tail(log: Path, lines: int = 20) -> str:
@@ -114,15 +115,15 @@ def _spawn(argv: Argv, *, user: str | None, **options: Any) -> subprocess.Popen[
 
 
 def _kill_group(process: subprocess.Popen[bytes]) -> None:
-    """Kill a program with all its children which kept to its session, and wait until they are gone.
-
-    The wait for the children is short, because where nobody collects orphans, as in some containers, dead ones stay.
-    """
-    deadline = time.monotonic() + _ORPHANS_PATIENCE_S
-    with suppress(ProcessLookupError, PermissionError):  # macOS says the latter of zombies
+    """Kill a program with all its children which kept to its session."""
+    with suppress(ProcessLookupError, PermissionError):  # macOS says the latter if only dead ones are left
         os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        while time.monotonic() < deadline:
-            os.killpg(process.pid, signal.SIGKILL)
-            time.sleep(0.001)
-    process.wait()
+
+
+def _close(pipe: IO[bytes] | None) -> None:
+    """Close the pipe to a watcher once the watcher is gone, or after a moment if it cannot be told."""
+    if pipe is not None:
+        ends = select.poll()
+        ends.register(pipe, 0)  # an error is always reported: nobody reads any more
+        ends.poll(_WATCHER_PATIENCE_MS)
+        pipe.close()

@@ -29,7 +29,9 @@ _MAX_DEPTH = 50
 _MAX_DIGITS = 100
 
 
-class _Unusable(Exception):  # noqa: N818 - carries a reason to where the file's name is known
+class _Unusable(Exception):
+    """Carries a reason to where the file's name is known."""
+
     def __init__(self, path: Sequence[str | int], reason: str) -> None:
         super().__init__(reason)
         self.path, self.reason = path, reason
@@ -66,7 +68,7 @@ def read(folder: Path, name: str, broken: type[Invalid]) -> Any:
         return _plain(value, (), [_MAX_VALUES])
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        _fail(broken, name, mark and mark.line + 1, error.problem or error.context or "it is not YAML")
+        _fail(broken, name, mark.line + 1 if mark else None, error.problem or error.context or "it is not YAML")
     except json.JSONDecodeError as error:
         _fail(broken, name, error.lineno, error.msg)
     except _Unusable as error:

@@ -30,8 +30,8 @@ _NAMED_SETS = {
 }
 
 
-class _NeverMatches(Exception):  # noqa: N818 - not an error: git skips such lines silently
-    """A pattern that git accepts and that matches nothing: an open bracket, a backslash at the end."""
+class _NeverMatches(Exception):
+    """A pattern that git accepts and that matches nothing, such as an open bracket."""
 
 
 @dataclass(frozen=True, slots=True)

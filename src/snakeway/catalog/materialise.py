@@ -26,6 +26,7 @@ from snakeway.wire import STATE_FOLDER
 
 _MANIFEST = "workflow.json"
 _UNFINISHED = "new-"
+_MANIFEST_BYTES = 64 * 1024**2
 _ABANDONED_S = 3600.0  # older unfinished files were left by a crash
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -48,7 +49,8 @@ def materialise(snapshot: Path, index: Index, digest: str, directory: Path) -> N
     """
     with _Beneath(directory) as run:
         before = run.read_manifest()
-        changing = before.digest != digest or before.files.keys() != index.keys()
+        after = _Manifest(digest, {path: [entry] for path, entry in index.items()})
+        changing = before != after
         if changing:
             # Crash after this: both versions' files are known.
             run.write_manifest(_Manifest(before.digest, _both(before, index)))
@@ -65,7 +67,7 @@ def materialise(snapshot: Path, index: Index, digest: str, directory: Path) -> N
             modified = time.time_ns() if is_change else os.lstat(snapshot / path).st_mtime_ns
             run.put(path, entry, snapshot / path, modified)
         if changing:
-            run.write_manifest(_Manifest(digest, {path: [entry] for path, entry in index.items()}))
+            run.write_manifest(after)
 
 
 def _both(before: _Manifest, index: Index) -> dict[str, list[Entry]]:
@@ -158,10 +160,10 @@ class _Beneath:
         """Return the list of the workflow's files; an empty one if there is none or somebody spoiled it."""
         try:
             with os.fdopen(open_file(_MANIFEST, self._state), "rb") as file:
-                value = json.load(file)
+                value = json.loads(file.read(_MANIFEST_BYTES))
             files = {path: [Entry(*entry) for entry in entries] for path, entries in value["files"].items()}
             digest = value["digest"]
-        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError):
             return _Manifest(None, {})
         return _Manifest(digest, {path: entries for path, entries in files.items() if _is_below(path)})
 
@@ -207,7 +209,7 @@ class _Beneath:
             yield file
 
     def _sweep(self) -> None:
-        for name in os.listdir(self._state):
+        for name in os.listdir(self._state):  # noqa: PTH208 - of a descriptor
             if name.startswith(_UNFINISHED):
                 with contextlib.suppress(OSError):
                     if os.lstat(name, dir_fd=self._state).st_mtime < time.time() - _ABANDONED_S:
@@ -215,7 +217,8 @@ class _Beneath:
 
     def _in_the_way(self, path: str, found: str, wanted: str) -> InvalidWorkflow:
         return InvalidWorkflow(
-            f"{self._directory}: {path} is {found} where the workflow has {wanted}; move it away and re-run, or submit a new run"
+            f"{self._directory}: {path} is {found} where the workflow has {wanted}; move it away and re-run, "
+            "or submit a new run"
         )
 
 

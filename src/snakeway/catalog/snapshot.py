@@ -4,6 +4,7 @@ A run keeps the version it was submitted with, whatever happens to the folder or
 of a snapshot appears by one rename, so it is there whole or not at all; whoever comes second throws his copy away.
 """
 
+import contextlib
 import errno
 import functools
 import os
@@ -80,8 +81,10 @@ class Snapshots:
 
     def _sweep(self) -> None:
         for entry in os.scandir(self._folder):
-            if entry.name.startswith(_UNFINISHED) and entry.stat().st_mtime < time.time() - _ABANDONED_S:
-                shutil.rmtree(entry.path, ignore_errors=True)
+            if entry.name.startswith(_UNFINISHED):
+                with contextlib.suppress(FileNotFoundError):  # its owner has finished it
+                    if entry.stat().st_mtime < time.time() - _ABANDONED_S:
+                        shutil.rmtree(entry.path, ignore_errors=True)
 
     def _place(self, digest: str) -> Path:
         if not _DIGEST.fullmatch(digest):

@@ -3,35 +3,27 @@
 import base64
 import fcntl
 import hashlib
+import io
 import os
 import re
-import tempfile
+import secrets
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 import httpx
 
-from snakeway.client.transport import Broken, Params, Transport
-from snakeway.errors import SnakewayError, Unavailable
+from snakeway.client.transport import Params, Transport
+from snakeway.errors import Unavailable
 
 _PARTIAL = 206
 _OUTSIDE = 416
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)", re.ASCII)
+_CONTENT_RANGE = re.compile(r"bytes (?:(\d+)-\d+|\*)/(\d+)", re.ASCII)
 _REPR_DIGEST = re.compile(r"sha-256=:([A-Za-z0-9+/=]+):", re.ASCII)
-_BLOCK_BYTES = 1024 * 1024
 
 Progress = Callable[[int], None]
-
-
-class DigestMismatch(SnakewayError):
-    """What arrived is not the file that the run has; nothing was kept."""
-
-    code = "digest_mismatch"
-    title = "The file arrived damaged"
 
 
 def read_from(transport: Transport, path: str, params: Params, start: int) -> Iterator[bytes]:
@@ -42,28 +34,26 @@ def read_from(transport: Transport, path: str, params: Params, start: int) -> It
             return
         skip = start - _first_byte(response)
         for chunk in response.iter_raw():
-            yield chunk[skip:] if skip > 0 else chunk
+            yield chunk[max(skip, 0) :]
             skip -= len(chunk)
 
 
 def size(transport: Transport, path: str, params: Params) -> int:
     """Return the number of bytes that a file has by now."""
     with transport.stream(path, params=params, headers={"Range": "bytes=0-0"}, accept=(_OUTSIDE,)) as response:
+        total = _total(response)
+        if total is not None:
+            return total
         if response.status_code == _OUTSIDE:
             return 0
-        found = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
-        if found:
-            return int(found[3])
-        # A server that ignores ranges sends all of it.
-        return sum(len(chunk) for chunk in response.iter_raw())
+        return sum(len(chunk) for chunk in response.iter_raw())  # a server that ignores ranges
 
 
 @dataclass(slots=True)
 class Download:
     """Brings one file to ``destination``: through a file beside it that gets the name once its content is checked.
 
-    When the digest is known beforehand, what arrived stays beside the destination if the download fails, and the next
-    one goes on from there.
+    If the digest is known beforehand, what arrived of a failed download stays, and the next one goes on from there.
     """
 
     transport: Transport
@@ -71,31 +61,130 @@ class Download:
     destination: Path
     sha256: str | None
     progress: Progress
+    _etag: str | None = None
+    _stood: bool = False
 
     def run(self) -> None:
-        """Raises DigestMismatch, Unavailable when the connection breaks too often, and OSError from the disk."""
-        with self._part() as part:
-            self._fetch(part)
-            found = _digest(part)
-            if self.sha256 is not None and found != self.sha256:
-                Path(part.name).unlink()
-                raise DigestMismatch(f"{self.destination.name} arrived damaged (sha256 {found}, not {self.sha256}); try again")
-            part.flush()
-            Path(part.name).replace(self.destination)
+        """Download, check and rename.
 
-    @contextmanager
-    def _part(self) -> Iterator[BinaryIO]:
-        """Open the file that grows; whoever else downloads the same file at this time gets another."""
-        folder = self.destination.parent
-        folder.mkdir(parents=True, exist_ok=True)
-        if self.sha256 is not None:
-            name = hashlib.sha256(f"{self.destination.name}/{self.sha256}".encode(errors="surrogateescape")).hexdigest()
-            path = folder / f".snakeway-{name[:24]}.part"
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
-            with os.fdopen(fd, "r+b") as part:
-                if _is_ours(part, path):
-                    named = os.fdopen(os.dup(fd), "r+b", closefd=True)
-                    named.close()
-                    yield _Named(part, path)  # type: ignore[misc]
+        Raises:
+            Unavailable: the connection broke too often, or what arrived is not what the server has.
+            OSError: the disk.
+
+        """
+        self.destination.parent.mkdir(parents=True, exist_ok=True)
+        with _part_file(self.destination, self.sha256) as (part, name):
+            leftover = part.seek(0, os.SEEK_END) > 0
+            self._fetch(part)
+            if leftover and not self._intact(part):  # what an earlier download left was not a part of this file
+                part.truncate(0)
+                self._fetch(part)
+            if not self._intact(part):
+                name.unlink(missing_ok=True)
+                raise Unavailable(f"{self.destination.name} arrived damaged: its sha256 is not {self.sha256}")
+            part.flush()
+            name.replace(self.destination)
+
+    def _fetch(self, part: io.BufferedRandom) -> None:
+        pauses = self.transport.patience.pauses()
+        while True:
+            before = part.seek(0, os.SEEK_END)
+            try:
+                self._fetch_rest(part, before)
+                return
+            except Unavailable:
+                if not self._stood:
+                    raise
+                if part.seek(0, os.SEEK_END) > before:
+                    pauses = self.transport.patience.pauses()
+                pause = next(pauses, None)
+                if pause is None:
+                    raise
+            time.sleep(pause)
+
+    def _fetch_rest(self, part: io.BufferedRandom, start: int) -> None:
+        if start and self._stood and self._etag is None and self.sha256 is None:
+            start = part.truncate(0)  # nothing tells whether the rest would be of the same file
+        headers = {}
+        if start:
+            headers["Range"] = f"bytes={start}-"
+            if self._etag is not None:
+                headers["If-Range"] = self._etag
+        with self.transport.stream(self.path, headers=headers, accept=(_OUTSIDE,)) as response:
+            self._stood = True
+            self._learn(response)
+            if response.status_code == _OUTSIDE:
+                if _total(response) == start:
                     return
-        raise NotImplementedError
+                part.truncate(0)
+                raise Unavailable(f"{self.transport.url} has a shorter file than what arrived before")
+            first = _first_byte(response)
+            if first > start:
+                raise Unavailable(f"{self.transport.url} sent another part of the file than was asked for")
+            part.seek(first)
+            part.truncate()
+            for chunk in response.iter_raw():
+                part.write(chunk)
+                self.progress(part.tell())
+
+    def _learn(self, response: httpx.Response) -> None:
+        etag = response.headers.get("ETag")
+        self._etag = etag if etag and not etag.startswith("W/") else None
+        found = _REPR_DIGEST.search(response.headers.get("Repr-Digest", ""))
+        if self.sha256 is None and found:
+            self.sha256 = base64.b64decode(found[1]).hex()
+
+    def _intact(self, part: io.BufferedRandom) -> bool:
+        if self.sha256 is None:
+            return True
+        part.seek(0)
+        return hashlib.file_digest(part, "sha256").hexdigest() == self.sha256
+
+
+def is_file_of(path: Path, sha256: str | None) -> bool:
+    """Whether the file at ``path`` is the one with this digest; False when either is unknown."""
+    if sha256 is None or not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() == sha256
+
+
+@contextmanager
+def _part_file(destination: Path, sha256: str | None) -> Iterator[tuple[io.BufferedRandom, Path]]:
+    if sha256 is not None:
+        # The name is made from the digest, so what lies there is a part of this very file.
+        key = hashlib.sha256(f"{destination.name}/{sha256}".encode(errors="surrogateescape")).hexdigest()
+        name = destination.with_name(f".snakeway-{key[:24]}.part")
+        with _open_new_or_old(name) as part:
+            if _claim(part, name):
+                yield part, name
+                return
+    name = destination.with_name(f".snakeway-{secrets.token_hex(12)}.part")
+    with _open_new_or_old(name) as part:
+        try:
+            yield part, name
+        finally:
+            name.unlink(missing_ok=True)
+
+
+def _open_new_or_old(name: Path) -> io.BufferedRandom:
+    return os.fdopen(os.open(name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666), "r+b")
+
+
+def _claim(part: io.BufferedRandom, name: Path) -> bool:
+    """Whether nobody else downloads into the file, or has just finished it under our hands."""
+    try:
+        fcntl.flock(part, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return name.stat().st_ino == os.fstat(part.fileno()).st_ino
+    except (BlockingIOError, FileNotFoundError):
+        return False
+
+
+def _first_byte(response: httpx.Response) -> int:
+    found = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+    return int(found[1]) if response.status_code == _PARTIAL and found and found[1] else 0
+
+
+def _total(response: httpx.Response) -> int | None:
+    found = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+    return int(found[2]) if found else None

@@ -52,10 +52,6 @@ class Patience:
             pause = min(pause * 2, self.longest_s)
 
 
-class Broken(Unavailable):
-    """The connection broke in the middle of a request; where the request may be repeated, it is."""
-
-
 class Transport:
     """One server, one token."""
 
@@ -72,7 +68,7 @@ class Transport:
             base_url=f"{str(base).rstrip('/')}{API}",
             headers=headers,
             timeout=httpx.Timeout(timeout_s, connect=min(_CONNECT_S, timeout_s)),
-            # Loading the certificates takes longer than most requests; a http:// URL needs none (nothing is redirected).
+            # Loading certificates takes longer than most requests; a http:// URL needs none (nothing is redirected).
             verify=base.scheme == "https",
             trust_env=not _is_loopback(base.host),  # a site's proxy cannot reach this machine's loopback
         )
@@ -107,8 +103,8 @@ class Transport:
                 with self._explained():
                     response = self._http.send(request)
                 break
-            except Broken:
-                if tries == 0:
+            except Unavailable as error:
+                if tries == 0 or not _broke(error):
                     raise
                 time.sleep(self.patience.first_s)
         if not response.is_success and response.status_code not in accept:
@@ -125,10 +121,13 @@ class Transport:
         read_timeout_s: float | None = None,
         accept: tuple[int, ...] = (),
     ) -> Iterator[httpx.Response]:
-        """GET whose body is read while it comes, as it is: no content coding is asked for, so that offsets are the file's."""
+        """GET whose body is read while it comes; no content coding is asked for, so that offsets are the file's."""
         sent = {"Accept-Encoding": "identity", **(headers or {})}
         timeout = self._timeout(read_timeout_s)
-        with self._explained(), self._http.stream("GET", path, params=_given(params), headers=sent, timeout=timeout) as response:
+        with (
+            self._explained(),
+            self._http.stream("GET", path, params=_given(params), headers=sent, timeout=timeout) as response,
+        ):
             if not response.is_success and response.status_code not in accept:
                 response.read()
                 raise problem(response, self.url)
@@ -150,7 +149,13 @@ class Transport:
         except httpx.TimeoutException as error:
             raise Unavailable(f"{self.url} did not answer in time; the request may still be carried out") from error
         except httpx.HTTPError as error:
-            raise Broken(f"the connection to {self.url} broke ({_reason(error)})") from error
+            raise Unavailable(f"the connection to {self.url} broke ({_reason(error)})") from error
+
+
+def _broke(error: Unavailable) -> bool:
+    """Whether the connection broke in the middle, so that a request which may be repeated is worth it."""
+    broken = isinstance(error.__cause__, httpx.NetworkError | httpx.RemoteProtocolError)
+    return broken and not isinstance(error, ServerUnreachable)
 
 
 def problem(response: httpx.Response, url: str) -> SnakewayError:

@@ -15,8 +15,8 @@ class AttemptState(StrEnum):
     """Where an attempt stands.
 
     QUEUED     committed by whoever asked for it; no process. A crash leaves it queued.
-    STARTING   claimed by a supervisor (lease), process not yet seen. A crash leaves it to be launched again: the claim of
-               the attempt's directory admits one process only.
+    STARTING   claimed by a supervisor (lease), process not yet seen. A crash leaves it to be launched again: the
+               attempt's directory can be claimed by one process only.
     RUNNING    its process was seen. A crash of the supervisor leaves the process running, to be adopted.
     SUCCEEDED, FAILED   snakemake ended by itself, with exit code 0 or another.
     CANCELLED  ended, or never started, after somebody asked for the stop.
@@ -102,7 +102,7 @@ class Overrides:
                 _check_name(name, f"set_resources.{rule}")
                 if not (isinstance(value, int) and value >= 0) and not _QUANTITY.fullmatch(str(value)):
                     raise Invalid(
-                        f"resource {name} of rule {rule} must be a whole number or a quantity such as 4GB or 2h, not {value!r}",
+                        f"resource {name} of rule {rule} must be a number or a quantity such as 4GB, not {value!r}",
                         field=f"set_resources.{rule}.{name}",
                     )
         for rule, threads in self.set_threads.items():

@@ -13,6 +13,7 @@ def find(tx: Transaction, user: User, run_id: str, action: Action = Action.READ,
     Raises:
         RunNotFound: there is none, or the user may not even know of it.
         Forbidden: the user may see it, but not do this.
+
     """
     run = (runs.lock if lock else runs.get)(tx, run_id) if ids.is_id(run_id) else None
     if run is None or not may(user, Action.READ, run.owner):

@@ -13,6 +13,7 @@ from sqlalchemy.exc import IntegrityError
 
 from snakeway import ids
 from snakeway.catalog import Catalog, Workflow
+from snakeway.directory import run_directory
 from snakeway.errors import IdempotencyConflict, Invalid, RunActive, RunEnded
 from snakeway.model import run as run_rules
 from snakeway.model.attempt import ENDED, AttemptReason, AttemptState, Overrides
@@ -22,7 +23,6 @@ from snakeway.rows import AttemptRow, RunRow, now
 from snakeway.service.access import find
 from snakeway.settings import Settings
 from snakeway.store import Store, Transaction, attempts, runs
-from snakeway.directory import run_directory
 
 _MAX_LABELS = 32
 _MAX_NOTE = 10_000
@@ -61,7 +61,9 @@ class Rerun:
 class Commands:
     """Everything that changes something. ``wake`` tells an embedded supervisor that there is something to do."""
 
-    def __init__(self, store: Store, catalog: Catalog, settings: Settings, wake: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, store: Store, catalog: Catalog, settings: Settings, wake: Callable[[], None] = lambda: None
+    ) -> None:
         self._store = store
         self._catalog = catalog
         self._settings = settings
@@ -76,6 +78,7 @@ class Commands:
             WorkflowNotFound, InvalidWorkflow, SourceUnreachable, TargetNotFound, InvalidTarget, InvalidConfig, Invalid:
                 the submission cannot be carried out; nothing was stored.
             IdempotencyConflict: the key was used for another submission.
+
         """
         _check(submission, idempotency_key)
         digest = hashlib.sha256(json.dumps(asdict(submission), sort_keys=True).encode()).hexdigest()
@@ -271,7 +274,10 @@ def _check(submission: Submission, idempotency_key: str | None) -> None:
         raise Invalid(f"a run has at most {_MAX_LABELS} labels", field="labels")
     for key, value in submission.labels.items():
         if not _LABEL_KEY.fullmatch(key) or len(value) > _MAX_KEY:
-            raise Invalid(f"label {key!r} must be letters, digits, '.', '_', '/' and '-', with a value of at most 255 characters", field="labels")
+            raise Invalid(
+                f"label {key!r} must be letters, digits, '.', '_', '/' and '-', with a value of at most 255 characters",
+                field="labels",
+            )
     if len(submission.note) > _MAX_NOTE:
         raise Invalid(f"a note has at most {_MAX_NOTE} characters", field="note")
     if idempotency_key is not None and not 0 < len(idempotency_key) <= _MAX_KEY:

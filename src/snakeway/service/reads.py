@@ -6,6 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from snakeway.catalog import Catalog, Target, Workflow
+from snakeway.directory import RunDirectory, run_directory
 from snakeway.errors import ArtifactNotFound, AttemptNotFound, JobNotFound, LogNotFound
 from snakeway.model.job import JobState
 from snakeway.model.user import User
@@ -15,7 +16,6 @@ from snakeway.settings import Settings
 from snakeway.store import Store, artifacts, attempts, jobs, runs, supervisors
 from snakeway.store.page import Page
 from snakeway.store.runs import RunFilter
-from snakeway.directory import RunDirectory, run_directory
 
 
 class Reads:
@@ -124,7 +124,7 @@ class Reads:
             return artifacts.list_(tx, run_id, cursor, limit)
 
     def artifact(self, user: User, run_id: str, path: str) -> tuple[ArtifactRow, Path]:
-        """Return an artifact and its file, which really lies in the run's directory; raises RunNotFound, ArtifactNotFound."""
+        """Return an artifact and its file in the run's directory; raises RunNotFound, ArtifactNotFound."""
         with self._store.read() as tx:
             find(tx, user, run_id)
             row = artifacts.get(tx, run_id, path)

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from snakeway.errors import Invalid
 from snakeway.directory import RunDirectory
+from snakeway.errors import Invalid
 from snakeway.wire import parse_lines
 
 CHUNK_BYTES = 256 * 1024

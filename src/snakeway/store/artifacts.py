@@ -53,7 +53,7 @@ def take_over(tx: Transaction, collect_owner: str, alive: Sequence[str]) -> None
     """Take the collecting of supervisors that are not alive."""
     owner = col(AttemptRow.collect_owner)
     tx.exec(
-        update(AttemptRow)  # type: ignore[call-overload]
+        update(AttemptRow)
         .where(owner.is_not(None), owner.not_in([*alive, collect_owner]))
         .values(collect_owner=collect_owner)
     )
@@ -61,4 +61,4 @@ def take_over(tx: Transaction, collect_owner: str, alive: Sequence[str]) -> None
 
 def collected(tx: Transaction, attempt_id: str) -> None:
     """Remember that the attempt's outputs have been collected."""
-    tx.exec(update(AttemptRow).where(col(AttemptRow.id) == attempt_id).values(collect_owner=None))  # type: ignore[call-overload]
+    tx.exec(update(AttemptRow).where(col(AttemptRow.id) == attempt_id).values(collect_owner=None))

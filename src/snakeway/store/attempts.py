@@ -33,8 +33,8 @@ def of_run(tx: Transaction, run_id: str) -> Sequence[AttemptRow]:
 def newest(tx: Transaction, run_id: str) -> AttemptRow | None:
     """Return the newest attempt of a run that is not a dry run, or the newest at all."""
     attempts = of_run(tx, run_id)
-    real = [attempt for attempt in attempts if not attempt.dry_run]
-    return (real or list(attempts) or [None])[-1]
+    real = [attempt for attempt in attempts if not attempt.dry_run] or attempts
+    return real[-1] if real else None
 
 
 def move(tx: Transaction, attempt_id: str, old: AttemptState, new: AttemptState, **values: Any) -> bool:
@@ -44,7 +44,7 @@ def move(tx: Transaction, attempt_id: str, old: AttemptState, new: AttemptState,
     """
     assert new in MOVES[old], f"no move from {old} to {new}"
     result = tx.exec(
-        update(AttemptRow)  # type: ignore[call-overload]
+        update(AttemptRow)
         .where(col(AttemptRow.id) == attempt_id, col(AttemptRow.state) == old)
         .values(state=new, **values)
     )
@@ -54,7 +54,7 @@ def move(tx: Transaction, attempt_id: str, old: AttemptState, new: AttemptState,
 def note(tx: Transaction, attempt_id: str, lease_owner: str, **values: Any) -> bool:
     """Set ``values`` on a held attempt; False when the lease is not ``lease_owner``'s any more."""
     result = tx.exec(
-        update(AttemptRow)  # type: ignore[call-overload]
+        update(AttemptRow)
         .where(col(AttemptRow.id) == attempt_id, col(AttemptRow.lease_owner) == lease_owner)
         .values(**values)
     )
@@ -63,7 +63,9 @@ def note(tx: Transaction, attempt_id: str, lease_owner: str, **values: Any) -> b
 
 def any_queued(tx: Transaction) -> bool:
     """Whether anything waits in the queue."""
-    return tx.exec(select(AttemptRow.id).where(col(AttemptRow.state) == AttemptState.QUEUED).limit(1)).first() is not None
+    return (
+        tx.exec(select(AttemptRow.id).where(col(AttemptRow.state) == AttemptState.QUEUED).limit(1)).first() is not None
+    )
 
 
 def claim(tx: Transaction, lease_owner: str, lease_until: datetime, at: datetime) -> AttemptRow | None:
@@ -97,7 +99,9 @@ def _turns(tx: Transaction) -> Sequence[str]:
 
 def held_by(tx: Transaction, lease_owner: str) -> Sequence[AttemptRow]:
     """Return the attempts whose lease is ``lease_owner``'s."""
-    return tx.exec(select(AttemptRow).where(col(AttemptRow.lease_owner) == lease_owner, col(AttemptRow.state).in_(HELD))).all()
+    return tx.exec(
+        select(AttemptRow).where(col(AttemptRow.lease_owner) == lease_owner, col(AttemptRow.state).in_(HELD))
+    ).all()
 
 
 def adoptable(tx: Transaction, at: datetime, limit: int) -> Sequence[AttemptRow]:
@@ -110,7 +114,7 @@ def adoptable(tx: Transaction, at: datetime, limit: int) -> Sequence[AttemptRow]
 def adopt(tx: Transaction, attempt: AttemptRow, lease_owner: str, lease_until: datetime) -> bool:
     """Take over the lease that was seen in ``attempt``; False when somebody was faster."""
     result = tx.exec(
-        update(AttemptRow)  # type: ignore[call-overload]
+        update(AttemptRow)
         .where(
             col(AttemptRow.id) == attempt.id,
             col(AttemptRow.state).in_(HELD),
@@ -125,7 +129,7 @@ def adopt(tx: Transaction, attempt: AttemptRow, lease_owner: str, lease_until: d
 def renew(tx: Transaction, lease_owner: str, attempt_ids: Collection[str], lease_until: datetime | None) -> None:
     """Prolong, or with None give back, the leases that ``lease_owner`` has on these attempts."""
     tx.exec(
-        update(AttemptRow)  # type: ignore[call-overload]
+        update(AttemptRow)
         .where(col(AttemptRow.lease_owner) == lease_owner, col(AttemptRow.id).in_(attempt_ids))
         .values(lease_expires_at=lease_until)
     )

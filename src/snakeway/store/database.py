@@ -36,7 +36,11 @@ class Store:
         if self.url.database:
             Path(self.url.database).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         engine = create_engine(
-            self.url, connect_args={"timeout": wait_s}, pool_size=_POOL_SIZE, max_overflow=_POOL_SIZE, pool_timeout=wait_s
+            self.url,
+            connect_args={"timeout": wait_s},
+            pool_size=_POOL_SIZE,
+            max_overflow=_POOL_SIZE,
+            pool_timeout=wait_s,
         )
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
@@ -60,6 +64,7 @@ class Store:
 
         Raises:
             StoreBusy: the database does not answer in time.
+
         """
         with _explained(self.url.get_backend_name()), Session(self._engine, autoflush=False) as session:
             yield session
@@ -72,12 +77,14 @@ class Store:
 
         Raises:
             StoreBusy: the database does not answer, or is locked for longer than its wait.
+
         """
         with (
             _explained(self.url.get_backend_name()),
             Session(self._writer, autoflush=False, expire_on_commit=False) as session,
             session.begin(),
         ):
+            session.connection()  # takes SQLite's lock now, not at the first statement
             yield session
 
     def migrate(self) -> None:
@@ -130,12 +137,14 @@ def _explained(backend: str) -> Iterator[None]:
         yield
     except PoolTimeoutError as error:
         raise StoreBusy("all connections to the database are in use; try again in a moment") from error
-    except (OperationalError, InterfaceError) as error:
-        raise StoreBusy(f"the {backend} database does not answer ({_first_line(error)}); try again in a moment") from error
     except DBAPIError as error:
         if "no such table" in str(error.orig) or "UndefinedTable" in type(error.orig).__name__:
             raise StoreOutdated("the database has no tables yet: run 'snakeway migrate'") from error
-        raise
+        if not isinstance(error, (OperationalError, InterfaceError)):
+            raise
+        raise StoreBusy(
+            f"the {backend} database does not answer ({_first_line(error)}); try again in a moment"
+        ) from error
 
 
 def _first_line(error: DBAPIError) -> str:

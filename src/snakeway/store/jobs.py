@@ -97,7 +97,7 @@ def succeeded_outputs(tx: Transaction, attempt_id: str) -> Sequence[tuple[int, s
     query = select(JobRow.number, JobRow.rule, JobRow.outputs).where(
         col(JobRow.attempt_id) == attempt_id, col(JobRow.state) == JobState.SUCCEEDED
     )
-    return [(number, rule, outputs) for number, rule, outputs in tx.exec(query).all()]
+    return [(number, rule, list(outputs)) for number, rule, outputs in tx.exec(query).all()]
 
 
 def count_by_rule(tx: Transaction, attempt_id: str) -> dict[str, dict[str, int]]:

@@ -37,7 +37,9 @@ def decode(cursor: str) -> str:
     try:
         key = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
     except (binascii.Error, ValueError) as error:
-        raise InvalidCursor("the cursor is not one of this server's; leave it out to start from the first page") from error
+        raise InvalidCursor(
+            "the cursor is not one of this server's; leave it out to start from the first page"
+        ) from error
     return key
 
 
@@ -46,4 +48,6 @@ def decode_number(cursor: str) -> int:
     try:
         return int(decode(cursor))
     except ValueError as error:
-        raise InvalidCursor("the cursor belongs to another listing; leave it out to start from the first page") from error
+        raise InvalidCursor(
+            "the cursor belongs to another listing; leave it out to start from the first page"
+        ) from error

@@ -10,6 +10,7 @@ from sqlmodel import col, select
 
 from snakeway import ids
 from snakeway.model import run as rules
+from snakeway.model.attempt import AttemptState
 from snakeway.model.run import RunState
 from snakeway.rows import AttemptRow, IdempotencyRow, RunLabelRow, RunRow, now
 from snakeway.store.database import Transaction
@@ -81,7 +82,7 @@ def count_by_state(tx: Transaction) -> dict[str, int]:
 def note_progress(tx: Transaction, run_id: str, values: dict[str, Any]) -> None:
     """Copy the newest attempt's job counts, as far as ``values`` holds them, to the run, for listings."""
     counts = {name: values[name] for name in ("jobs_total", "jobs_done", "jobs_failed") if name in values}
-    tx.exec(update(RunRow).where(col(RunRow.id) == run_id).values(**counts))  # type: ignore[call-overload]
+    tx.exec(update(RunRow).where(col(RunRow.id) == run_id).values(**counts))
 
 
 def request_stop(tx: Transaction, run: RunRow, at: datetime) -> None:
@@ -106,15 +107,17 @@ def settle(tx: Transaction, run_id: str) -> RunRow:
     if run is None:
         raise LookupError(run_id)
     tx.flush()
-    query = select(AttemptRow.state, AttemptRow.dry_run).where(col(AttemptRow.run_id) == run_id).order_by(col(AttemptRow.number))
-    new = rules.settle([(state, dry_run) for state, dry_run in tx.exec(query).all()])
+    query = (
+        select(AttemptRow.state, AttemptRow.dry_run)
+        .where(col(AttemptRow.run_id) == run_id)
+        .order_by(col(AttemptRow.number))
+    )
+    new = rules.settle([(AttemptState(state), dry_run) for state, dry_run in tx.exec(query).all()])
     if new is run.state:
         return run
     if new not in rules.MOVES[run.state]:
         raise AssertionError(f"run {run_id}: no move from {run.state} to {new}")
-    moved = tx.exec(
-        update(RunRow).where(col(RunRow.id) == run_id, col(RunRow.state) == run.state).values(state=new)  # type: ignore[call-overload]
-    )
+    moved = tx.exec(update(RunRow).where(col(RunRow.id) == run_id, col(RunRow.state) == run.state).values(state=new))
     assert moved.rowcount == 1, f"run {run_id} moved under its lock"
     tx.refresh(run)
     if new in rules.ENDED:
@@ -128,7 +131,7 @@ def settle(tx: Transaction, run_id: str) -> RunRow:
 
 def remove(tx: Transaction, run_id: str) -> None:
     """Delete a run and, by cascade, everything that belongs to it."""
-    tx.exec(delete(RunRow).where(col(RunRow.id) == run_id))  # type: ignore[call-overload]
+    tx.exec(delete(RunRow).where(col(RunRow.id) == run_id))
 
 
 def find_key(tx: Transaction, owner: str, key: str) -> IdempotencyRow | None:

@@ -22,9 +22,9 @@ def alive(tx: Transaction, since: datetime) -> Sequence[SupervisorRow]:
 
 def remove(tx: Transaction, supervisor_id: str) -> None:
     """Forget a supervisor that ends."""
-    tx.exec(delete(SupervisorRow).where(col(SupervisorRow.id) == supervisor_id))  # type: ignore[call-overload]
+    tx.exec(delete(SupervisorRow).where(col(SupervisorRow.id) == supervisor_id))
 
 
 def remove_silent(tx: Transaction, before: datetime) -> None:
     """Forget supervisors that have not been seen since ``before``."""
-    tx.exec(delete(SupervisorRow).where(col(SupervisorRow.seen_at) < before))  # type: ignore[call-overload]
+    tx.exec(delete(SupervisorRow).where(col(SupervisorRow.seen_at) < before))

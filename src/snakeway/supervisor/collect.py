@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from snakeway.directory import run_directory
 from snakeway.rows import AttemptRow, now
 from snakeway.store import Store, artifacts, jobs, runs
-from snakeway.directory import run_directory
 
 log = logging.getLogger(__name__)
 
@@ -68,13 +68,12 @@ def _save(store: Store, run_id: str, values: list[dict[str, Any]]) -> None:
 
 
 def files_below(root: Path, output: str) -> Iterator[Path]:
-    """Yield the files of one output, a file or a directory, that really lie in ``root``; links are followed, not trusted."""
+    """Yield the files of one output (a file or a directory) that lie in ``root`` once links are resolved."""
     path = root / output
     try:
+        files: Iterator[Path] = iter([path])
         if path.is_dir():
             files = (Path(folder) / name for folder, _, names in os.walk(path) for name in sorted(names))
-        else:
-            files = iter([path])
         for number, file in enumerate(files):
             if number >= MAX_FILES_OF_A_DIRECTORY:
                 log.warning("%s has more than %d files; the rest is not listed", path, MAX_FILES_OF_A_DIRECTORY)

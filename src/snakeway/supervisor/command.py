@@ -1,14 +1,13 @@
 """From what was asked for to the calls of snakemake: pure, no I/O, golden-tested."""
 
-import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from snakeway import wire
-from snakeway.model.attempt import Overrides
 from snakeway.directory import AttemptDirectory
+from snakeway.model.attempt import Overrides
 from snakeway.supervisor.shim import Step
 
 LOGGER = "snakeway"
@@ -101,9 +100,3 @@ def _environment(order: Order) -> dict[str, str]:
     if order.traceparent:
         env["TRACEPARENT"] = order.traceparent
     return env
-
-
-def path_with_our_programs(path: str) -> str:
-    """Return PATH with this environment's bin folder first, as a shell has it that activated the environment."""
-    ours = str(Path(sys.executable).parent)
-    return path if path.split(":")[0] == ours else f"{ours}:{path}"

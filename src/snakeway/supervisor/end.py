@@ -15,7 +15,12 @@ _SENTENCE_LENGTH = 1000
 
 
 def end(
-    tx: Transaction, attempt: AttemptRow, state: AttemptState, exit_: Exit | None, max_recoveries: int, error: str | None = None
+    tx: Transaction,
+    attempt: AttemptRow,
+    state: AttemptState,
+    exit_: Exit | None,
+    max_recoveries: int,
+    error: str | None = None,
 ) -> RunRow | None:
     """Move a held attempt to its end; None when the lease was lost meanwhile, and nothing was changed.
 
@@ -24,7 +29,12 @@ def end(
     """
     run = runs.lock(tx, attempt.run_id)
     current = attempts.get(tx, attempt.id)
-    if run is None or current is None or current.state is not attempt.state or current.lease_owner != attempt.lease_owner:
+    if (
+        run is None
+        or current is None
+        or current.state is not attempt.state
+        or current.lease_owner != attempt.lease_owner
+    ):
         return None
     ended_at = datetime.fromtimestamp(exit_.ended_at, UTC) if exit_ else now()
     open_jobs = jobs.load_open(tx, attempt.id)
@@ -53,7 +63,9 @@ def end(
 def _recover(tx: Transaction, run: RunRow, lost: AttemptRow, max_recoveries: int) -> None:
     earlier = attempts.of_run(tx, run.id)
     states = [attempt.state for attempt in earlier if attempt.dry_run == lost.dry_run]
-    if not run_rules.may_recover(states, stop_requested=run.stop_requested_at is not None, max_recoveries=max_recoveries):
+    if not run_rules.may_recover(
+        states, stop_requested=run.stop_requested_at is not None, max_recoveries=max_recoveries
+    ):
         return
     attempts.add(
         tx,
@@ -73,7 +85,9 @@ def _recover(tx: Transaction, run: RunRow, lost: AttemptRow, max_recoveries: int
     )
 
 
-def _sentence(tx: Transaction, attempt: AttemptRow, state: AttemptState, exit_: Exit | None, error: str | None) -> str | None:
+def _sentence(
+    tx: Transaction, attempt: AttemptRow, state: AttemptState, exit_: Exit | None, error: str | None
+) -> str | None:
     """Say in one or two sentences why the attempt did not succeed."""
     if error is not None:
         return error[:_SENTENCE_LENGTH]
@@ -102,5 +116,3 @@ def _sentence(tx: Transaction, attempt: AttemptRow, state: AttemptState, exit_: 
 def exit_from_json(data: dict[str, Any]) -> Exit:
     """Read exit.json; raises TypeError for anything else."""
     return Exit(**{name: data.get(name) for name in asdict(Exit("", None, None, 0.0))})  # type: ignore[arg-type]
-
-

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from snakeway import wire
+from snakeway.directory import AttemptDirectory
 from snakeway.model import job as rules
 from snakeway.model.job import Job, JobState
 from snakeway.rows import AttemptRow
 from snakeway.store import Transaction, attempts, jobs
-from snakeway.directory import AttemptDirectory
 from snakeway.wire import Event, EventType
 
 CHUNK_BYTES = 2 * 1024 * 1024  # of events in one transaction
@@ -107,7 +107,12 @@ def plan_of(events: Iterable[Event]) -> dict[str, Any] | None:
             ended = True
     if not ended:
         return None
-    return {"total": sum(by_rule.values()), "by_rule": by_rule, "jobs": listed, "truncated": sum(by_rule.values()) > len(listed)}
+    return {
+        "total": sum(by_rule.values()),
+        "by_rule": by_rule,
+        "jobs": listed,
+        "truncated": sum(by_rule.values()) > len(listed),
+    }
 
 
 def read_plan(directory: AttemptDirectory) -> dict[str, Any] | None:

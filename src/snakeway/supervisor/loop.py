@@ -46,7 +46,9 @@ class Supervisor:
         self._stop = threading.Event()
         self._collect_wake = threading.Event()
         self._next_beat = now()
-        self._row = SupervisorRow(id=self.id, host=os.uname().nodename, pid=os.getpid(), started_at=now(), seen_at=now())
+        self._row = SupervisorRow(
+            id=self.id, host=os.uname().nodename, pid=os.getpid(), started_at=now(), seen_at=now()
+        )
 
     def wake(self) -> None:
         """Have the next tick begin at once: something was queued or is to be stopped."""
@@ -99,7 +101,11 @@ class Supervisor:
             supervisors.beat(tx, SupervisorRow(**self._row.model_dump()))
             supervisors.remove_silent(tx, at - _FORGET_AFTER_LEASES * lease)
             attempts.renew(tx, self.id, list(self._watches), at + lease)
-            adopted = [row for row in attempts.adoptable(tx, at, _ADOPT_AT_ONCE) if attempts.adopt(tx, row, self.id, at + lease)]
+            adopted = [
+                row
+                for row in attempts.adoptable(tx, at, _ADOPT_AT_ONCE)
+                if attempts.adopt(tx, row, self.id, at + lease)
+            ]
             artifacts.take_over(tx, self.id, [row.id for row in supervisors.alive(tx, at - lease)])
         for row in adopted:
             log.info("adopted attempt %s of run %s", row.id, row.run_id)

@@ -9,14 +9,19 @@ from pathlib import Path
 import yaml
 
 from snakeway.catalog import Catalog
+from snakeway.directory import run_directory, write_json
 from snakeway.model.attempt import AttemptState, Overrides
 from snakeway.rows import AttemptRow, RunRow
 from snakeway.supervisor import command
-from snakeway.directory import run_directory, write_json
 
 
 def prepare(
-    run: RunRow, attempt: AttemptRow, earlier: Sequence[AttemptRow], catalog: Catalog, data_dir: Path, traceparent: str | None
+    run: RunRow,
+    attempt: AttemptRow,
+    earlier: Sequence[AttemptRow],
+    catalog: Catalog,
+    data_dir: Path,
+    traceparent: str | None,
 ) -> Path:
     """Write everything the shim reads; returns the attempt's directory.
 

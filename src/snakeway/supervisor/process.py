@@ -39,7 +39,13 @@ class Identity:
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "Identity":
         """Read what ``dataclasses.asdict`` wrote; raises KeyError, TypeError or ValueError for anything else."""
-        return cls(str(data["boot_id"]), str(data["pid_namespace"]), int(data["pid"]), int(data["start_ticks"]), str(data["host"]))
+        return cls(
+            str(data["boot_id"]),
+            str(data["pid_namespace"]),
+            int(data["pid"]),
+            int(data["start_ticks"]),
+            str(data["host"]),
+        )
 
 
 def identify(pid: int) -> Identity:

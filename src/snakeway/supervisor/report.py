@@ -73,7 +73,11 @@ class Report:
             _ATTEMPT_RESULTS[attempt.state],
             caller=caller,
             message=attempt.error or "",
-            attributes={names.ATTEMPT_NUMBER: attempt.number, names.TARGET: attempt.target, names.ATTEMPT_REASON: attempt.reason.value},
+            attributes={
+                names.ATTEMPT_NUMBER: attempt.number,
+                names.TARGET: attempt.target,
+                names.ATTEMPT_REASON: attempt.reason.value,
+            },
         )
         ref = attempt_ref(run.id, attempt.id, caller)
         for job in lost:

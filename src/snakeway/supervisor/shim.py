@@ -23,8 +23,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from snakeway.model.attempt import Exit
 from snakeway.directory import AttemptDirectory, read_json, write_json
+from snakeway.model.attempt import Exit
 from snakeway.supervisor.process import identify
 
 _FIRST_INHERITED_FD = 3
@@ -125,6 +125,8 @@ def _become_snakemake(step: Step, program: str | None) -> NoReturn:
         os.environ.update(step.env)
         if program is not None:
             os.execvp(program, [program, *step.argv])  # noqa: S606  (an argument list; no shell is wanted)
+        # As a shell has it that activated this environment: workflows call snakemake, and its python, by name.
+        os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
         sys.argv = ["snakemake", *step.argv]
         from snakemake.cli import main as snakemake_main
 

@@ -5,13 +5,13 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from snakeway.directory import AttemptDirectory, read_json, run_directory
 from snakeway.model.attempt import AttemptState, Exit, outcome
 from snakeway.model.job import Job
 from snakeway.rows import AttemptRow, RunRow
 from snakeway.settings import Settings
 from snakeway.store import Store, attempts, runs
 from snakeway.supervisor import intake
-from snakeway.directory import AttemptDirectory, read_json, run_directory
 from snakeway.supervisor.end import end, exit_from_json
 from snakeway.supervisor.process import Identity, Liveness, kill_left_behind, liveness, lock_is_held, same_boot
 from snakeway.supervisor.stop import Rung, StopLadder
@@ -105,7 +105,9 @@ class Watch:
             return
         with self._store.write() as tx:
             runs.lock(tx, attempt.run_id)
-            if attempts.move(tx, attempt.id, AttemptState.STARTING, AttemptState.RUNNING, process=claim, host=shim.host):
+            if attempts.move(
+                tx, attempt.id, AttemptState.STARTING, AttemptState.RUNNING, process=claim, host=shim.host
+            ):
                 runs.settle(tx, attempt.run_id)
         attempt.state = AttemptState.RUNNING
 

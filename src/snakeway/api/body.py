@@ -1,0 +1,94 @@
+"""Request bodies: strict JSON into structs, with the member at fault in the error."""
+
+import re
+from functools import lru_cache
+from typing import Any, TypeVar
+
+import msgspec
+from litestar import Request
+from litestar.datastructures import State
+from litestar.exceptions import InternalServerException
+
+from snakeway.api.problems import UnsupportedMediaType
+from snakeway.errors import Invalid
+from snakeway.model.user import User
+
+T = TypeVar("T")
+
+DEEPEST = 64  # levels of objects and arrays in each other
+
+_WHERE = re.compile(r" - at `\$\.?(.*)`$")
+_UNKNOWN = re.compile(r"unknown field `(.*)`$")
+
+
+class ApiRequest(Request[User, None, State]):
+    """A request whose JSON body is read into the handler's own type of ``data``.
+
+    Litestar reads JSON into plain values and converts these leniently, so that "1" would pass for a number.
+    """
+
+    async def json(self) -> Any:
+        """Return the body as the type that the handler asks for; raises Invalid."""
+        media_type = self.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if media_type != "application/json" or self.headers.get("content-encoding", "identity") != "identity":
+            raise UnsupportedMediaType(
+                "send the body as JSON, without compression, with 'Content-Type: application/json'"
+            )
+        field = self.route_handler.parsed_data_field
+        assert field is not None, "only handlers with data read a body"
+        return read_json(await self.body(), field.annotation)
+
+    async def body(self) -> bytes:
+        """Return the body; its size is bounded by the application's ``request_max_body_size``."""
+        try:
+            return await super().body()
+        except InternalServerException as error:  # Litestar takes a client that hangs up for an error of the server
+            raise Invalid("the connection was closed before the end of the body") from error
+
+
+def read_json(data: bytes, shape: type[T]) -> T:
+    """Return the value of type ``shape`` in a JSON text; raises Invalid with the member at fault."""
+    try:
+        value = _decoder(shape).decode(data)
+        if b"\\u0000" in data or data.count(b"{") + data.count(b"[") > DEEPEST:
+            _check_plain(msgspec.json.decode(data))
+    except msgspec.ValidationError as error:
+        text = str(error)
+        where = _WHERE.search(text)
+        unknown = _UNKNOWN.search(text[: where.start()] if where else text)
+        parts = [where[1].replace("[...]", "") if where else "", unknown[1] if unknown else ""]
+        field = ".".join(filter(None, parts)) or None
+        what = "there is no such member" if unknown else (text[: where.start()] if where else text)
+        raise Invalid(f"{field}: {what}" if field else what, field=field) from error
+    except RecursionError as error:
+        raise Invalid(f"the body is nested more than {DEEPEST} levels deep") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Invalid(f"the body is not JSON: {error}") from error
+    return value
+
+
+@lru_cache(maxsize=32)
+def _decoder(shape: type[T]) -> msgspec.json.Decoder[T]:
+    return msgspec.json.Decoder(shape)
+
+
+def _check_plain(document: Any) -> None:
+    """Raise Invalid for NUL, which databases refuse, and for nesting that the recursion of others cannot follow."""
+    members = document.items() if isinstance(document, dict) else [("", document)]
+    for member, value in members:
+        level = [member, value]
+        for _ in range(DEEPEST):
+            if any(isinstance(item, str) and "\0" in item for item in level):
+                raise Invalid(
+                    f"{member}: a text must not hold the character NUL", field=member.replace("\0", "") or None
+                )
+            level = [
+                inner
+                for item in level
+                if isinstance(item, (dict, list))
+                for inner in ([*item.keys(), *item.values()] if isinstance(item, dict) else item)
+            ]
+            if not level:
+                break
+        else:
+            raise Invalid(f"{member}: nested more than {DEEPEST} levels deep", field=member or None)

@@ -1,0 +1,136 @@
+"""Sending files: whole, one range, or the last lines; in chunks, so that memory stays flat whatever the size."""
+
+import asyncio
+import os
+import stat
+import threading
+from collections.abc import AsyncGenerator, Mapping
+from pathlib import Path
+from typing import Any
+
+from litestar import Request
+from litestar.response.base import ASGIResponse
+from litestar.response.streaming import ASGIStreamingResponse
+from litestar.types import Receive, Scope, Send
+from msgspec import json
+
+from snakeway.api import problems, ranges
+from snakeway.errors import RangeNotSatisfiable, SnakewayError
+
+CHUNK_BYTES = 512 * 1024
+
+# A file may be a page that a workflow wrote. Should a browser show one all the same, it may do nothing.
+_POLICY = "sandbox; default-src 'none'"
+
+
+class OpenFile:
+    """A file that is open for reading from any thread, with the size that it had when it was opened."""
+
+    def __init__(self, path: Path, missing: SnakewayError) -> None:
+        """Open ``path``, which must be a regular file and not a link; raises ``missing`` if it is not."""
+        try:
+            self._fd: int | None = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+        except (FileNotFoundError, NotADirectoryError, PermissionError, OSError) as error:
+            raise missing from error
+        self._lock = threading.Lock()
+        status = os.fstat(self._fd)
+        self.size = status.st_size
+        self.mtime_ns = status.st_mtime_ns
+        if not stat.S_ISREG(status.st_mode):
+            self.close()
+            raise missing
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return up to ``length`` bytes from ``offset``; none once the file is closed."""
+        with self._lock:
+            return b"" if self._fd is None else os.pread(self._fd, length, offset)
+
+    def close(self) -> None:
+        """Close the file; waits for a read that is under way."""
+        with self._lock:
+            if self._fd is not None:
+                os.close(self._fd)
+                self._fd = None
+
+
+def respond(
+    request: Request[Any, Any, Any],
+    file: OpenFile,
+    media_type: str,
+    *,
+    etag: str | None = None,
+    headers: Mapping[str, str] | None = None,
+    tail: int | None = None,
+) -> ASGIResponse:
+    """Answer with ``file``, and close it in the end.
+
+    Sends as many bytes as the file had when it was opened: one that is written meanwhile may grow, not shrink.
+    ``etag`` replaces a tag made of size and time; ``tail`` asks for the last lines instead of ranges.
+    """
+    tag = etag or f'"{file.mtime_ns:x}-{file.size:x}"'
+    common = {"Cache-Control": "private, no-cache", "Content-Security-Policy": _POLICY, "Content-Type": media_type}
+    common |= {"Accept-Ranges": "bytes", "ETag": tag, **(headers or {})}
+    if tail is not None:
+        start = ranges.tail_start(file.read, file.size, tail)
+        del common["ETag"], common["Accept-Ranges"]
+        return _FileResponse(request, file, 200, common, (start, file.size - start))
+    if ranges.none_match(request.headers.get("if-none-match"), tag):
+        file.close()
+        kept = {name: common[name] for name in ("Cache-Control", "ETag")}
+        return ASGIResponse(status_code=304, headers=kept, media_type=media_type)
+    asked = request.headers.get("range") if request.method == "GET" else None
+    try:
+        span = ranges.part(asked, file.size) if ranges.range_applies(request.headers.get("if-range"), tag) else None
+    except RangeNotSatisfiable as error:
+        file.close()
+        return _outside(request, error, file.size)
+    if span is None:
+        return _FileResponse(request, file, 200, common, (0, file.size))
+    common["Content-Range"] = f"bytes {span[0]}-{span[0] + span[1] - 1}/{file.size}"
+    return _FileResponse(request, file, 206, common, span)
+
+
+def _outside(request: Request[Any, Any, Any], error: RangeNotSatisfiable, size: int) -> ASGIResponse:
+    kind = problems.kind_of(error)
+    body = json.encode(problems.problem(kind, request.scope["path"], error.detail, error.field))
+    headers = {"Content-Range": f"bytes */{size}"}
+    return ASGIResponse(body=body, status_code=kind.status, headers=headers, media_type=problems.MEDIA_TYPE)
+
+
+class _FileResponse(ASGIStreamingResponse):
+    """Streams a part of an open file and closes it, also when the client goes away."""
+
+    def __init__(
+        self,
+        request: Request[Any, Any, Any],
+        file: OpenFile,
+        status: int,
+        headers: dict[str, str],
+        span: tuple[int, int],
+    ) -> None:
+        self._file = file
+        super().__init__(
+            iterator=_chunks(file, *span),
+            status_code=status,
+            headers={**headers, "Content-Length": str(span[1])},
+            media_type=headers["Content-Type"],
+            is_head_response=request.method == "HEAD",
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            # Not awaited: a read that a slow disk holds up must not hold up the loop.
+            asyncio.get_running_loop().run_in_executor(None, self._file.close)
+
+
+async def _chunks(file: OpenFile, offset: int, length: int) -> AsyncGenerator[bytes, None]:
+    """Yield ``length`` bytes. When the file has become shorter, fewer: the server then breaks the connection off."""
+    end = offset + length
+    while offset < end:
+        chunk = await asyncio.to_thread(file.read, offset, min(CHUNK_BYTES, end - offset))
+        if not chunk:
+            return
+        offset += len(chunk)
+        yield chunk

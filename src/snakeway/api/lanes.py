@@ -1,0 +1,38 @@
+"""Threads: the handlers are synchronous and run in the loop's own pool; what may take seconds runs in another.
+
+A re-run waits for its dry run, a submission from git for the clone. In the common pool a few of them would make every
+other request wait.
+"""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+COMMON_THREADS = 12  # fewer than the store has connections
+SLOW_THREADS = 8
+
+
+class SlowLane:
+    """Runs slow calls, at most `SLOW_THREADS` at a time; the others wait for their turn."""
+
+    def __init__(self) -> None:
+        self._pool: ThreadPoolExecutor | None = None
+
+    def open(self) -> None:
+        """Start to take calls, and give the running loop a common pool of the same size on every machine."""
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(COMMON_THREADS, "snakeway-api"))
+        self._pool = ThreadPoolExecutor(SLOW_THREADS, "snakeway-slow")
+
+    def close(self) -> None:
+        """Drop the calls that wait; those under way go on to their end."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+
+    async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Return the result of ``function``, called in a thread of this lane."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, partial(function, *args, **kwargs))

@@ -1,0 +1,89 @@
+"""Logs over HTTP: what snakemake wrote in an attempt, and what a job wrote into its ``log:`` file."""
+
+from pathlib import Path
+from typing import Annotated
+
+from litestar import Controller, route
+from litestar.openapi import ResponseSpec
+from litestar.params import PathParameter, QueryParameter
+from litestar.response.base import ASGIResponse
+
+from snakeway import errors
+from snakeway.api import files
+from snakeway.api.body import ApiRequest
+from snakeway.api.document import answer, with_head
+from snakeway.api.problems import documented
+from snakeway.api.query import LARGEST_NUMBER, AttemptNumber
+from snakeway.api.ranges import MOST_TAIL_LINES
+from snakeway.api.shared import CurrentUser, RunId, TheReads
+from snakeway.errors import LogNotFound
+
+_TEXT = "text/plain; charset=utf-8"
+_EXAMPLE = "Building DAG of jobs...\nUsing shell: /usr/bin/bash\n"
+
+Tail = Annotated[
+    int | None,
+    QueryParameter(ge=1, le=MOST_TAIL_LINES, description="Only the last so many lines; a Range is then passed over."),
+]
+
+
+def _answers(*classes: type[errors.SnakewayError]) -> dict[int, ResponseSpec]:
+    return {
+        200: answer(str, _EXAMPLE, "The log as it is now, or its last lines.", "text/plain"),
+        206: answer(str, _EXAMPLE, "The range that was asked for.", "text/plain"),
+        304: answer(None, None, "The log is as If-None-Match knows it."),
+        **documented(errors.RunNotFound, errors.AttemptNotFound, LogNotFound, errors.RangeNotSatisfiable, *classes),
+    }
+
+
+class LogController(Controller):
+    """Logs of runs and jobs."""
+
+    path = "/runs/{run_id:str}"
+    tags = ("logs",)
+
+    @route(
+        "/log",
+        http_method=["GET", "HEAD"],
+        sync_to_thread=True,
+        operation_id=with_head("get_run_log"),
+        summary="Get the log of a run",
+        responses=_answers(),
+    )
+    def run_log(
+        self,
+        request: ApiRequest,
+        user: CurrentUser,
+        reads: TheReads,
+        run_id: RunId,
+        attempt: AttemptNumber = None,
+        tail: Tail = None,
+    ) -> ASGIResponse:
+        """What snakemake printed in one attempt. Grows while it runs: go on with `Range: bytes=<size so far>-`."""
+        return _send(request, reads.run_log(user, run_id, attempt), tail)
+
+    @route(
+        "/jobs/{job:int}/log",
+        http_method=["GET", "HEAD"],
+        sync_to_thread=True,
+        operation_id=with_head("get_job_log"),
+        summary="Get the log of a job",
+        responses=_answers(errors.JobNotFound),
+    )
+    def job_log(
+        self,
+        request: ApiRequest,
+        user: CurrentUser,
+        reads: TheReads,
+        run_id: RunId,
+        job: Annotated[int, PathParameter(ge=0, le=LARGEST_NUMBER, description="Snakemake's number of the job.")],
+        attempt: AttemptNumber = None,
+        tail: Tail = None,
+    ) -> ASGIResponse:
+        """The first of the files that the rule names under `log:` and that exists."""
+        return _send(request, reads.job_log(user, run_id, attempt, job), tail)
+
+
+def _send(request: ApiRequest, path: Path, tail: int | None) -> ASGIResponse:
+    file = files.OpenFile(path, LogNotFound("the log is gone, or is not a plain file"))
+    return files.respond(request, file, _TEXT, tail=tail)

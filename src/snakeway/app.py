@@ -1,0 +1,119 @@
+"""The web application, made from its parts."""
+
+import threading
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from litestar import Litestar, Request, Router
+from litestar.di import Provide
+
+from snakeway import telemetry
+from snakeway.api import problems
+from snakeway.api.access import Access
+from snakeway.api.artifact import ArtifactController
+from snakeway.api.attempt import AttemptController
+from snakeway.api.body import ApiRequest
+from snakeway.api.document import openapi_config
+from snakeway.api.events import EventController
+from snakeway.api.headers import add_security_headers
+from snakeway.api.health import HealthController, MetricsController, Prometheus
+from snakeway.api.job import JobController
+from snakeway.api.lanes import SlowLane
+from snakeway.api.log import LogController
+from snakeway.api.query import RefuseUnknown
+from snakeway.api.reference import ReferenceController
+from snakeway.api.run import BASE, RunController
+from snakeway.api.target import TargetController
+from snakeway.api.tracing import RequestSpans
+from snakeway.api.workflow import WorkflowController
+from snakeway.auth import Authenticator
+from snakeway.model.user import User
+from snakeway.service import Commands, Reads
+from snakeway.settings import Settings
+
+_CONTROLLERS = (
+    RunController,
+    AttemptController,
+    JobController,
+    LogController,
+    EventController,
+    ArtifactController,
+    WorkflowController,
+    TargetController,
+    HealthController,
+)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What an application is made of.
+
+    ``on_startup`` is called in order before the first request, ``on_shutdown`` after the last, both on the loop's
+    thread. Whoever runs the server sets ``stopping`` when it is told to end, so that open streams end too; else they
+    keep it until its own patience is over.
+    """
+
+    settings: Settings
+    commands: Commands
+    reads: Reads
+    metrics: Prometheus | None = None
+    on_startup: Sequence[Callable[[], object]] = ()
+    on_shutdown: Sequence[Callable[[], object]] = ()
+    stopping: threading.Event = field(default_factory=threading.Event)
+
+
+def create_app(parts: Parts) -> Litestar:
+    """Return the application. Nothing is opened or started before its lifespan begins."""
+    token = parts.settings.token
+    authenticator = Authenticator(None if token is None else token.get_secret_value())
+    spans = RequestSpans() if telemetry.configured() else None
+    slow_lane = SlowLane()
+
+    @asynccontextmanager
+    async def lifespan(_app: Litestar) -> AsyncGenerator[None, None]:
+        slow_lane.open()
+        try:
+            if spans is not None:
+                spans.open()
+            for start in parts.on_startup:
+                start()
+            yield
+        finally:
+            parts.stopping.set()
+            for stop in parts.on_shutdown:
+                stop()
+            slow_lane.close()
+            if spans is not None:
+                spans.close()
+
+    return Litestar(
+        route_handlers=[Router(BASE, route_handlers=_CONTROLLERS), MetricsController, ReferenceController],
+        dependencies={
+            "settings": _given(parts.settings),
+            "commands": _given(parts.commands),
+            "reads": _given(parts.reads),
+            "metrics": _given(parts.metrics),
+            "stopping": _given(parts.stopping),
+            "slow_lane": _given(slow_lane),
+            "user": Provide(_user, sync_to_thread=False),
+        },
+        middleware=[*([spans] if spans is not None else []), Access(authenticator)],
+        before_request=RefuseUnknown(),
+        before_send=[add_security_headers],
+        exception_handlers=problems.HANDLERS,
+        request_class=ApiRequest,
+        request_max_body_size=parts.settings.max_body_bytes,
+        openapi_config=openapi_config(),
+        logging_config=None,
+        lifespan=[lifespan],
+    )
+
+
+def _given(part: Any) -> Provide:
+    return Provide(lambda: part, sync_to_thread=False)
+
+
+def _user(request: Request[User, Any, Any]) -> User:
+    return request.user

@@ -1,0 +1,21 @@
+"""Names of workflows and targets: they are folder names, and parts of URLs and command lines."""
+
+import difflib
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}", re.ASCII)
+_LISTED = 20
+
+
+def not_found(noun: str, name: str, folder: Path, names: Sequence[str]) -> str:
+    """Return the message for a name that is not there: what is like it, what there is, where it was looked for."""
+    missing = f"there is no {noun} {name[:100]!r} in {folder}"
+    close = difflib.get_close_matches(name[:200], names)
+    if close:
+        return f"{missing}; did you mean {' or '.join(map(repr, close))}?"
+    if not names:
+        return f"{missing}; there is none at all yet"
+    more = ", …" if len(names) > _LISTED else ""
+    return f"{missing}; there {'are' if len(names) > 1 else 'is'} {', '.join(names[:_LISTED])}{more}"

@@ -1,0 +1,84 @@
+"""The command that lists the jobs of a run."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from snakeway.cli import options, output, times
+from snakeway.cli.connect import connect, run_id, short
+from snakeway.cli.output import Column
+from snakeway.model.job import JobState
+
+if TYPE_CHECKING:
+    from snakeway.client import Client, Job
+
+_COLUMNS: list[Column["Job"]] = [
+    Column("ATTEMPT", lambda job: job["attempt"], right=True),
+    Column("JOB", lambda job: job["job"], right=True),
+    Column("STATE", lambda job: job["state"], state=True),
+    Column("RULE", lambda job: job["rule"]),
+    Column("WILDCARDS", lambda job: wildcards(job)),
+    Column("TRY", lambda job: job["try"], right=True),
+    Column("THREADS", lambda job: job["threads"], right=True),
+    Column("WAITED", lambda job: job["submitted_at"], lambda job: times.span(job["submitted_at"], job["started_at"]), whole=True),
+    Column("TOOK", lambda job: job["started_at"], times.took, whole=True),
+    Column("EXTERNAL ID", lambda job: job["external_id"]),
+]
+_PLAIN = [
+    *_COLUMNS[:7],
+    Column["Job"]("SUBMITTED", lambda job: job["submitted_at"]),
+    Column["Job"]("STARTED", lambda job: job["started_at"]),
+    Column["Job"]("ENDED", lambda job: job["ended_at"]),
+    Column["Job"]("EXTERNAL ID", lambda job: job["external_id"]),
+    Column["Job"]("EXIT CODE", lambda job: job["exit_code"]),
+    Column["Job"]("SIGNAL", lambda job: job["signal"]),
+    Column["Job"]("MESSAGE", lambda job: job["message"]),
+]
+
+
+def jobs(
+    run: options.RunArgument,
+    attempt: options.AttemptOption = None,
+    all_: Annotated[bool, typer.Option("--all", "-a", help="Show the jobs of all attempts.")] = False,
+    state: Annotated[list[JobState] | None, typer.Option("--state", "-s", help="Only jobs in this state. Can be repeated.")] = None,
+    failed: Annotated[bool, typer.Option("--failed", help="Only failed and lost jobs, with the end of their logs.")] = False,
+    rule: Annotated[str | None, typer.Option("--rule", "-r", metavar="RULE", help="Only jobs of this rule.")] = None,
+    as_json: options.Json = False,
+) -> None:
+    """List the jobs of a run's newest attempt.
+
+    When the output is not a terminal, the columns are: attempt, job, state, rule, wildcards, try, threads, submitted,
+    started, ended, external id, exit code, signal, message.
+    """
+    states = [*(state or []), *((JobState.FAILED, JobState.LOST) if failed else ())]
+    with connect() as client:
+        id_ = run_id(client, run)
+        number = None if all_ else attempt or newest_attempt(client, id_)
+        found = list(client.jobs(id_, attempt=number, states=states, rule=rule))
+    if as_json:
+        output.document(found)
+        return
+    terminal = output.is_terminal()
+    output.table(_COLUMNS if terminal else _PLAIN, found, empty="No such jobs.")
+    if terminal and failed:
+        for job in found:
+            _show_failure(id_, job)
+
+
+def newest_attempt(client: "Client", id_: str) -> int | None:
+    """Return the number of the newest attempt that is not just a dry run, unless there are only such."""
+    attempts = client.attempts(id_)
+    numbers = [attempt["number"] for attempt in attempts if not attempt["dry_run"]]
+    return max(numbers or [attempt["number"] for attempt in attempts], default=None)
+
+
+def wildcards(job: "Job") -> str:
+    """Return the wildcards of a job as Snakemake prints them."""
+    return ", ".join(f"{name}={value}" for name, value in job["wildcards"].items())
+
+
+def _show_failure(id_: str, job: "Job") -> None:
+    output.write(f"\njob {job['job']} {output.clean(job['rule'])}: {output.clean(job['message'])}\n")
+    for line in (job["log_tail"] or "").splitlines():
+        output.write(f"    {output.clean(line)}\n")
+    output.write(f"    all of it: snakeway logs {short(id_)} --job {job['job']} --attempt {job['attempt']}\n")

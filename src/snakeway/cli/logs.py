@@ -1,0 +1,125 @@
+"""The command that prints what a run or a job wrote, and goes on printing while it is written."""
+
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from snakeway.cli import options, output
+from snakeway.cli.connect import connect, run_id
+from snakeway.cli.failures import INTERRUPTED
+from snakeway.cli.jobs import newest_attempt
+from snakeway.errors import LogNotFound, Unavailable
+from snakeway.model import job as job_rules
+from snakeway.model.run import ACTIVE
+
+if TYPE_CHECKING:
+    from snakeway.client import Client
+
+_FIRST_PAUSE_S = 0.3
+_LONGEST_PAUSE_S = 3.0
+_BLOCK_BYTES = 64 * 1024
+_PATIENCE = 30  # looks at a server that does not answer
+
+
+def logs(
+    run: options.RunArgument,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the run, or the job, has ended.")] = False,
+    job: Annotated[int | None, typer.Option("--job", "-j", min=0, metavar="N", help="The log of this job; see 'snakeway jobs'.")] = None,
+    attempt: options.AttemptOption = None,
+    tail: Annotated[int | None, typer.Option("--tail", min=0, metavar="N", help="Only the last N lines, and what follows.")] = None,
+) -> None:
+    """Print the output of snakemake, or the log of one job.
+
+    With --follow, an attempt that is started while this command runs is followed, too.
+    """
+    with connect() as client:
+        id_ = run_id(client, run)
+        if not follow:
+            for chunk in _Log(client, id_, job, attempt).read(tail=tail):
+                output.write_bytes(chunk)
+            return
+        try:
+            _follow(client, id_, job, attempt, tail)
+        except KeyboardInterrupt:
+            raise typer.Exit(INTERRUPTED) from None
+
+
+class _Log:
+    """One log file."""
+
+    def __init__(self, client: "Client", id_: str, job: int | None, attempt: int | None) -> None:
+        self._client, self._id, self._job, self._attempt = client, id_, job, attempt
+
+    def read(self, *, start: int = 0, tail: int | None = None) -> Iterator[bytes]:
+        if self._job is None:
+            return self._client.run_log(self._id, attempt=self._attempt, tail=tail, start=start)
+        return self._client.job_log(self._id, self._job, attempt=self._attempt, tail=tail, start=start)
+
+    def start_of_tail(self, lines: int) -> int:
+        """Return the offset of the last ``lines`` lines: exact, so that following goes on without a gap."""
+        end = self._client.log_size(self._id, self._job, attempt=self._attempt)
+        span = _BLOCK_BYTES
+        while lines > 0:
+            start = max(0, end - span)
+            data = b"".join(self.read(start=start))[: end - start]
+            found = data.removesuffix(b"\n").split(b"\n")
+            if len(found) > lines:
+                return start + len(b"\n".join(found[:-lines])) + 1
+            if start == 0:
+                return 0
+            span *= 4
+        return end
+
+    def writing(self) -> bool:
+        """Whether more may come."""
+        if self._job is None:
+            if self._client.run(self._id)["state"] in ACTIVE:
+                return self._attempt is None or newest_attempt(self._client, self._id) == self._attempt
+            return False
+        found = self._client.job(self._id, self._job, attempt=self._attempt)
+        return found["state"] not in job_rules.ENDED
+
+
+def _follow(client: "Client", id_: str, job: int | None, attempt: int | None, tail: int | None) -> None:
+    fixed = attempt is not None or job is not None
+    number = attempt or newest_attempt(client, id_)
+    while True:
+        _follow_one(_Log(client, id_, job, number), tail)
+        newer = None if fixed else newest_attempt(client, id_)
+        if newer is None or number is None or newer <= number:
+            return
+        output.hint(f"--- attempt {newer} ---")
+        number, tail = newer, None
+
+
+def _follow_one(log: _Log, tail: int | None) -> None:
+    offset: int | None = None if tail is not None else 0
+    pause, misses = _FIRST_PAUSE_S, _PATIENCE  # a server that never answered is not waited for
+    while True:
+        came = 0
+        try:
+            # Asked before reading: whatever is written up to the end is then read once more after it.
+            writing = log.writing()
+            if offset is None:
+                offset = log.start_of_tail(tail or 0)
+            for chunk in log.read(start=offset):
+                output.write_bytes(chunk)
+                came += len(chunk)
+                offset += len(chunk)
+            misses = 0
+        except LogNotFound:
+            if not writing:
+                raise
+        except Unavailable:
+            misses += 1
+            writing = True
+            if misses > _PATIENCE:
+                raise
+        if not writing:
+            return
+        pause = _FIRST_PAUSE_S if came else min(pause * 1.5, _LONGEST_PAUSE_S)
+        time.sleep(pause)
+
+

@@ -1,0 +1,172 @@
+"""The command that shows one run: what was asked for, and side by side what each attempt did."""
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from snakeway.cli import follow, options, output, times
+from snakeway.cli.connect import connect, find_run, short
+
+if TYPE_CHECKING:
+    from snakeway.client import Attempt, Client, Run
+
+_COLUMN_WIDTH = 30  # of an attempt; as many of the newest are shown as fit beside each other
+_HEADING_WIDTH = 14
+
+
+def show(
+    run: options.RunArgument,
+    watch: Annotated[bool, typer.Option("--follow", "-f", help="Watch the run until it ends; the exit code is the run's.")] = False,
+    as_json: options.Json = False,
+) -> None:
+    """Show a run and its attempts: what each executed, why, how it ended, and the error.
+
+    When the output is not a terminal, each line is a name and a value; lines that begin with "attempt" have the
+    columns: number, state, reason, target, jobs done/total, failed jobs, exit code, created, ended, error, jobs of each
+    rule.
+    """
+    with connect() as client:
+        found = find_run(client, run)
+        if watch:
+            raise typer.Exit(follow.follow(client, found, as_json=as_json))
+        attempts = client.attempts(found["id"])
+        executed = {attempt["number"]: _executed(client, attempt) for attempt in attempts} if not as_json else {}
+    if as_json:
+        output.document({**found, "attempts": attempts})
+        return
+    output.facts(_facts(found))
+    if output.is_terminal():
+        output.write("\n")
+        _side_by_side(attempts, executed)
+        _hints(found)
+    else:
+        for attempt in attempts:
+            output.line("attempt", *_fields(attempt), executed[attempt["number"]])
+
+
+def _facts(run: "Run") -> Iterator[tuple[str, Any]]:
+    jobs = run["jobs"]
+    yield "run", run["id"]
+    yield "state", run["state"]
+    if run["stop_requested_at"]:
+        yield "stop asked for", times.local(run["stop_requested_at"]) if output.is_terminal() else run["stop_requested_at"]
+    yield "error", run["error"]
+    yield "workflow", run["workflow"]
+    yield "source", run["source"]
+    yield "digest", run["digest"]
+    yield "target", run["target"]
+    yield "owner", run["owner"]
+    yield "config", run["config"]
+    yield "labels", run["labels"]
+    yield "note", run["note"]
+    yield "dry run", run["dry_run"] or None
+    yield "jobs", f"{jobs['done']} of {jobs['total']} done, {jobs['failed']} failed"
+    for name in ("created", "started", "ended"):
+        moment = run[f"{name}_at"]  # type: ignore[literal-required]
+        yield name, times.local(moment) if output.is_terminal() else moment
+    yield "trace", run["trace_id"]
+
+
+def _fields(attempt: "Attempt") -> list[Any]:
+    jobs = attempt["jobs"]
+    return [
+        attempt["number"],
+        attempt["state"],
+        _why(attempt),
+        attempt["target"],
+        f"{jobs['done']}/{jobs['total']}",
+        jobs["failed"],
+        attempt["exit_code"],
+        attempt["created_at"],
+        attempt["ended_at"],
+        attempt["error"],
+    ]
+
+
+def _side_by_side(attempts: "list[Attempt]", executed: Mapping[int, str]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    console = output.console()
+    fitting = max(1, (console.width - _HEADING_WIDTH) // _COLUMN_WIDTH)
+    shown = attempts[-fitting:]
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("ATTEMPT", style="bold", no_wrap=True)
+    for attempt in shown:
+        table.add_column(str(attempt["number"]), overflow="fold", ratio=1)
+    before = dict(zip((attempt["number"] for attempt in attempts[1:]), attempts, strict=False))
+    cells = [
+        dict(describe(attempt, before.get(attempt["number"]), executed[attempt["number"]])) for attempt in shown
+    ]
+    for name in dict.fromkeys(name for cell in cells for name in cell):
+        texts = [output.clean(cell.get(name)) for cell in cells]
+        if any(texts):
+            table.add_row(name, *(Text(text, style=output.state_style(text) if name == "state" else "") for text in texts))
+    console.print(table)
+    if len(shown) < len(attempts):
+        output.hint(f"The {len(attempts) - len(shown)} attempts before need a wider window, or --json.")
+
+
+def describe(attempt: "Attempt", before: "Attempt | None", executed: str) -> Iterator[tuple[str, str]]:
+    """Yield what is to be known of an attempt; ``before`` is the one whose differences are of interest."""
+    yield "state", attempt["state"]
+    yield "why", _why(attempt)
+    yield "target", attempt["target"]
+    yield "executed", executed
+    yield "changed", "; ".join(_changes(attempt, before)) if before else ""
+    yield "options", ", ".join(f"{name}={output.clean(value)}" for name, value in attempt["overrides"].items() if value)
+    jobs = attempt["jobs"]
+    yield "jobs", f"{jobs['done']} of {jobs['total']} done" + (f", {jobs['failed']} failed" if jobs["failed"] else "")
+    yield "started", times.local(attempt["started_at"])
+    yield "took", times.took(attempt)
+    yield "exit", _exit(attempt)
+    yield "error", attempt["error"] or ""
+    yield "host", attempt["host"] or ""
+    yield "snakemake", attempt["snakemake_version"] or ""
+    yield "events lost", str(attempt["events_lost"] or "")
+
+
+def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return a configuration with dotted keys instead of objects in objects."""
+    result: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping) and value:
+            result.update(flat(value, f"{prefix}{key}."))
+        else:
+            result[f"{prefix}{key}"] = value
+    return result
+
+
+def _changes(attempt: "Attempt", before: "Attempt") -> Iterator[str]:
+    if attempt["digest"] != before["digest"]:
+        yield "the workflow"
+    old, new = flat(before["config"]), flat(attempt["config"])
+    for key in sorted(old.keys() | new.keys()):
+        if key not in new:
+            yield f"no {key}"
+        elif key not in old or old[key] != new[key]:
+            yield f"{key}={output.clean(new[key])}"
+
+
+def _why(attempt: "Attempt") -> str:
+    return f"{attempt['reason']}, dry run" if attempt["dry_run"] else attempt["reason"]
+
+
+def _executed(client: "Client", attempt: "Attempt") -> str:
+    rules = client.rules(attempt["run_id"], attempt=attempt["number"]) if attempt["jobs"]["total"] else []
+    return ", ".join(f"{rule['rule']} ({sum(rule['states'].values())})" for rule in rules)
+
+
+def _exit(attempt: "Attempt") -> str:
+    if attempt["exit_signal"] is not None:
+        return f"signal {attempt['exit_signal']}"
+    return "" if attempt["exit_code"] is None else f"code {attempt['exit_code']}"
+
+
+def _hints(run: "Run") -> None:
+    name = short(run["id"])
+    if run["state"] == "failed":
+        output.hint(f"\nsnakeway jobs {name} --failed    what failed\nsnakeway rerun {name}            execute what is missing")
+    elif run["state"] in {"queued", "running"}:
+        output.hint(f"\nsnakeway show {name} --follow    watch it")

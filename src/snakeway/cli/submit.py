@@ -1,0 +1,217 @@
+"""Commands that make snakemake run: submit a run, re-run one."""
+
+import os
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from snakeway.cli import complete, follow, options, output, values
+from snakeway.cli.connect import connect, find_run, short
+from snakeway.cli.output import Column
+from snakeway.errors import Invalid
+from snakeway.model.attempt import ENDED
+
+if TYPE_CHECKING:
+    from snakeway.client import Attempt, Client, Overrides, Rerun, Run, Submission
+
+_PLAN_PAUSE_S = 0.5
+_PLAN_WAIT_S = 300
+_REASONS = 3
+
+Targets = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[TARGETS]...", help="Rules or files to make instead of the workflow's default, after --."),
+]
+
+
+def submit(
+    workflow: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[WORKFLOW]", help="Name of a workflow; see 'snakeway workflows'.", autocompletion=complete.workflows
+        ),
+    ] = None,
+    targets: Targets = None,
+    git: Annotated[str | None, typer.Option("--git", metavar="URL", help="Take the workflow from this git repository.")] = None,
+    ref: Annotated[str | None, typer.Option("--ref", metavar="REF", help="Branch, tag or commit of the repository.")] = None,
+    path: Annotated[str | None, typer.Option("--path", metavar="DIR", help="Folder of the workflow in the repository.")] = None,
+    config: options.Config = None,
+    configfile: options.ConfigFile = None,
+    target: options.TargetOption = None,
+    set_resources: options.SetResources = None,
+    set_threads: options.SetThreads = None,
+    until: options.Until = None,
+    forcerun: options.ForceRun = None,
+    forceall: options.ForceAll = False,
+    label: Annotated[
+        list[str] | None, typer.Option("--label", "-l", metavar="KEY=VALUE", help="Label of the run. Can be repeated.")
+    ] = None,
+    note: Annotated[str, typer.Option("--note", metavar="TEXT", help="Note about the run.")] = "",
+    dry_run: options.DryRun = False,
+    idempotency_key: Annotated[
+        str | None,
+        typer.Option("--idempotency-key", metavar="KEY", help="A second submission with this key returns the first one's run."),
+    ] = None,
+    watch: options.Follow = False,
+    quiet: options.Quiet = False,
+    as_json: options.Json = False,
+) -> None:
+    """Submit a run of a workflow: snakeway submit WORKFLOW [-c KEY=VALUE]... [-- TARGETS...]
+
+    Prints the run's id: nothing else goes to stdout when that is not a terminal.
+    """
+    source, targets = _source(workflow, targets or [], git, ref, path)
+    body: Submission = {
+        "workflow": source,
+        "target": target or "local",
+        "config": _config(config, configfile, {}),
+        **_overrides(set_resources, set_threads, targets, until, forcerun, forceall),
+        "labels": values.labels(label or []),
+        "note": note,
+        "dry_run": dry_run,
+    }
+    with connect() as client:
+        run = client.submit(body, idempotency_key=idempotency_key, traceparent=os.environ.get("TRACEPARENT"))
+        _announce(run, watch=watch, quiet=quiet, as_json=as_json)
+        if watch:
+            raise typer.Exit(follow.follow(client, run, as_json=as_json, quiet=quiet, beside_result=True))
+
+
+def rerun(
+    run: options.RunArgument,
+    targets: Targets = None,
+    config: options.Config = None,
+    configfile: options.ConfigFile = None,
+    target: options.TargetOption = None,
+    set_resources: options.SetResources = None,
+    set_threads: options.SetThreads = None,
+    until: options.Until = None,
+    forcerun: options.ForceRun = None,
+    forceall: options.ForceAll = False,
+    update_workflow: Annotated[
+        bool, typer.Option("--update-workflow", help="Use the workflow as it is now, not as it was when the run was made.")
+    ] = False,
+    dry_run: options.DryRun = False,
+    watch: options.Follow = False,
+    quiet: options.Quiet = False,
+    as_json: options.Json = False,
+) -> None:
+    """Run an ended run again, in its own directory: Snakemake executes what is missing or out of date, nothing else.
+
+    Configuration given here changes the run's: what is not named stays as it is. Prints the plan. When the output is not
+    a terminal, the columns are: rule, number of jobs, reasons.
+    """
+    with connect() as client:
+        found = find_run(client, run)
+        body: Rerun = {
+            **_overrides(set_resources, set_threads, targets or [], until, forcerun, forceall),
+            "update_workflow": update_workflow,
+            "dry_run": dry_run,
+        }
+        if config or configfile:
+            body["config"] = _config(config, configfile, found["config"])
+        if target:
+            body["target"] = target
+        answer = client.rerun(found["id"], body)
+        attempt = answer["attempt"]
+        if dry_run:
+            attempt = _planned(client, attempt)
+        if as_json and not (watch and not dry_run):
+            output.document({"run": answer["run"], "attempt": attempt})
+        elif not as_json and not quiet:
+            show_plan(attempt)
+        if watch and not dry_run:
+            after = f"{attempt['number']}:0"  # the attempts before are history
+            code = follow.follow(client, answer["run"], after=after, as_json=as_json, quiet=quiet, beside_result=True)
+            raise typer.Exit(code)
+
+
+def show_plan(attempt: "Attempt") -> None:
+    """Print what an attempt is expected to execute: the jobs of each rule, and why."""
+    plan = attempt["plan"]
+    if plan is None:
+        why = f": {attempt['error']}" if attempt["error"] else f"; 'snakeway show {short(attempt['run_id'])}' shows the attempt"
+        output.hint(f"The plan of attempt {attempt['number']} is not known{output.clean(why)}")
+        return
+    reasons: dict[str, Counter[str]] = {rule: Counter() for rule in plan["by_rule"]}
+    for job in plan["jobs"]:
+        reasons.setdefault(job["rule"], Counter())[job["reason"] or "no reason told"] += 1
+    columns: list[Column[str]] = [
+        Column("RULE", str),
+        Column("JOBS", lambda rule: plan["by_rule"].get(rule, 0), right=True),
+        Column("WHY", lambda rule: _why(reasons[rule])),
+    ]
+    output.table(columns, reasons, empty="Nothing to be done: every output is there and up to date.")
+    if output.is_terminal() and plan["total"]:
+        verb = "would execute" if attempt["dry_run"] else "executes"
+        output.hint(f"\nAttempt {attempt['number']} {verb} {plan['total']} jobs.")
+
+
+def _why(reasons: Counter[str]) -> str:
+    shown = [f"{reason} ({count} jobs)" if count > 1 else reason for reason, count in reasons.most_common(_REASONS)]
+    rest = len(reasons) - len(shown)
+    return "; ".join(shown) + (f"; and {rest} more" if rest else "")
+
+
+def _planned(client: "Client", attempt: "Attempt") -> "Attempt":
+    deadline = time.monotonic() + _PLAN_WAIT_S
+    while attempt["plan"] is None and attempt["state"] not in ENDED and time.monotonic() < deadline:
+        time.sleep(_PLAN_PAUSE_S)
+        attempt = client.attempt(attempt["run_id"], attempt["number"])
+    return attempt
+
+
+def _source(
+    workflow: str | None, targets: list[str], git: str | None, ref: str | None, path: str | None
+) -> tuple[str | dict[str, Any], list[str]]:
+    if git is not None:
+        # Without a name of a workflow, the first word is the first target.
+        source = {"url": git, "ref": ref, "path": path}
+        return {"git": {name: value for name, value in source.items() if value is not None}}, [
+            *([workflow] if workflow else []),
+            *targets,
+        ]
+    if workflow is None:
+        raise Invalid("name a workflow ('snakeway workflows' lists them), or a repository with --git", field="WORKFLOW")
+    if ref is not None or path is not None:
+        raise Invalid("--ref and --path say where in a git repository the workflow is; name it with --git", field="--git")
+    return workflow, targets
+
+
+def _config(assignments: list[str] | None, paths: list[Path] | None, base: dict[str, Any]) -> dict[str, Any]:
+    for path in paths or []:
+        base = values.merge(base, values.config_file(path), field="--configfile")
+    return values.merge(base, values.config(assignments or []), field="--config")
+
+
+def _overrides(
+    set_resources: list[str] | None,
+    set_threads: list[str] | None,
+    targets: list[str],
+    until: list[str] | None,
+    forcerun: list[str] | None,
+    forceall: bool,
+) -> "Overrides":
+    return {
+        "set_resources": values.resources(set_resources or []),
+        "set_threads": values.threads(set_threads or []),
+        "targets": targets,
+        "until": until or [],
+        "forcerun": forcerun or [],
+        "forceall": forceall,
+    }
+
+
+def _announce(run: "Run", *, watch: bool, quiet: bool, as_json: bool) -> None:
+    say: Callable[[Any], None] = output.json_line if watch else output.document
+    if as_json:
+        say({"event": "run", "id": None, "data": run} if watch else run)
+        return
+    output.line(run["id"])
+    if output.is_terminal() and not quiet and not watch:
+        name = short(run["id"])
+        output.hint(f"\nsnakeway show {name} --follow    watch it\nsnakeway logs {name} --follow    its output")

@@ -1,0 +1,109 @@
+"""The shim with real processes in the place of snakemake: claims, steps, ends."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from snakeway.directory import AttemptDirectory, read_json, write_json
+from tests.support.waiting import wait_until
+
+SHIM = "import sys; from snakeway.supervisor import shim; shim.detach(sys.argv[1])"
+
+
+@pytest.fixture
+def attempt(tmp_path: Path) -> AttemptDirectory:
+    """The directory of an attempt that has no command yet."""
+    directory = AttemptDirectory(tmp_path / ".snakeway/attempts/1")
+    directory.path.mkdir(parents=True)
+    return directory
+
+
+def order(attempt: AttemptDirectory, *steps: tuple[str, str], program: str = "bash") -> None:
+    command: dict[str, Any] = {
+        "run_id": "R",
+        "attempt_id": "A",
+        "number": 1,
+        "directory": str(attempt.path.parent.parent.parent),
+        "snakemake": program,
+        "env": {"GREETING": "hello"},
+        "steps": [{"name": name, "argv": ["-c", script], "env": {"STEP": name}} for name, script in steps],
+    }
+    write_json(attempt.command, command)
+
+
+def start(attempt: AttemptDirectory) -> None:
+    subprocess.run([sys.executable, "-c", SHIM, str(attempt.path)], check=True, timeout=60)
+
+
+def ended(attempt: AttemptDirectory) -> dict[str, Any]:
+    return wait_until(lambda: read_json(attempt.exit), timeout_s=30, what="exit.json")
+
+
+def test_steps_run_in_order_in_the_runs_directory(attempt: AttemptDirectory, tmp_path: Path) -> None:
+    order(attempt, ("plan", "echo $STEP $GREETING; pwd; exit 1"), ("run", "echo $STEP"))
+    start(attempt)
+    end = ended(attempt)
+    assert (end["step"], end["exit_code"], end["signal"]) == ("run", 0, None)
+    assert attempt.log.read_text() == f"plan hello\n{tmp_path}\nrun\n"
+
+
+def test_a_failed_run_ends_the_attempt_with_its_code(attempt: AttemptDirectory) -> None:
+    order(attempt, ("run", "exit 7"))
+    start(attempt)
+    assert ended(attempt)["exit_code"] == 7
+
+
+def test_a_program_that_is_not_there(attempt: AttemptDirectory) -> None:
+    order(attempt, ("run", ""), program="no-such-snakemake")
+    start(attempt)
+    assert ended(attempt)["exit_code"] == 127
+    assert "cannot start no-such-snakemake" in attempt.log.read_text()
+
+
+def test_of_many_shims_one_runs_the_attempt(attempt: AttemptDirectory) -> None:
+    order(attempt, ("run", "echo once"))
+    racers = [subprocess.Popen([sys.executable, "-c", SHIM, str(attempt.path)]) for _ in range(4)]
+    assert [racer.wait(60) for racer in racers] == [0] * 4
+    ended(attempt)
+    start(attempt)  # and one that comes after the end
+    assert attempt.log.read_text() == "once\n"
+
+
+def test_an_interrupt_to_the_group_spares_the_shim_and_the_next_step_sees_the_stop(attempt: AttemptDirectory) -> None:
+    order(attempt, ("plan", "sleep 600"), ("run", "echo never"))
+    start(attempt)
+    child = wait_until(lambda: (read_json(attempt.process) or {}).get("child"), timeout_s=30, what="the first step")
+    attempt.stop.touch()
+    os.killpg(child["pid"], signal.SIGINT)
+    end = ended(attempt)
+    assert (end["step"], end["signal"]) == ("plan", signal.SIGINT)
+    assert attempt.log.read_text() == ""
+
+
+def test_a_kill_is_recorded_and_nothing_of_the_group_is_left(attempt: AttemptDirectory, tmp_path: Path) -> None:
+    job = tmp_path / "job.pid"
+    order(attempt, ("run", f"sleep 600 & echo $! > {job}; wait"))
+    start(attempt)
+    pid = int(wait_until(lambda: job.read_text().strip() if job.exists() else None, timeout_s=30, what="the job"))
+    child = (read_json(attempt.process) or {})["child"]
+    os.kill(child["pid"], signal.SIGKILL)
+    end = ended(attempt)
+    assert (end["exit_code"], end["signal"]) == (None, signal.SIGKILL)
+    gone = lambda: True if not Path(f"/proc/{pid}").exists() or " Z " in Path(f"/proc/{pid}/stat").read_text() else None  # noqa: E731
+    wait_until(gone, timeout_s=10, what="the job to be killed")
+
+
+def test_files_are_whole_or_not_there(tmp_path: Path) -> None:
+    path = tmp_path / "value.json"
+    assert read_json(path) is None
+    path.write_text('{"half":')
+    assert read_json(path) is None
+    write_json(path, {"a": 1}, sync=True)
+    assert json.loads(path.read_text()) == {"a": 1}
+    assert [found.name for found in tmp_path.iterdir()] == ["value.json"]
