@@ -124,13 +124,26 @@ def test_a_server_that_comes_back_finds_the_run_that_ended_meanwhile(
     assert len(server.jobs(run_id, state="succeeded")) == 12
 
 
+PATIENT = """
+rule all:
+    input: "done.txt"
+
+rule wait:
+    output: "done.txt"
+    shell: "touch up.txt; until [ -e go ]; do sleep 0.05; done; touch {output}"
+"""
+
+
 def test_an_orderly_stop_leaves_the_run_running(start_server: StartServer, workflows: Callable[..., Path]) -> None:
-    server = start_server(workflows_dir=workflows(steps=WORKFLOW % 20))
-    run_id = server.submit("steps")
-    wait_until(lambda: processes_of(server, "snakemake") or None, timeout_s=30, what="snakemake to start")
+    server = start_server(workflows_dir=workflows(patient=PATIENT))
+    run_id = server.submit("patient")
+    up = server.directory(run_id) / "up.txt"
+    wait_until(lambda: up.exists() or None, timeout_s=30, what="the job to run")
     assert server.stop() == 0
-    assert processes_of(server, "snakemake")
+    assert len(processes_of(server, "snakemake")) == 1
     server.start()
+    assert server.get(f"/runs/{run_id}")["state"] == "running"
+    (server.directory(run_id) / "go").touch()
     assert server.end_of(run_id)["state"] == "succeeded"
     assert len(server.get(f"/runs/{run_id}/attempts")["items"]) == 1
 

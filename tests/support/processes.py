@@ -1,4 +1,4 @@
-"""Run helper programs which end together with the test process, however that one ends."""
+"""Run programs which end together with the test process, however that one ends."""
 
 import os
 import pwd
@@ -65,7 +65,7 @@ def guarded(
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run a program for as long as the `with` block lasts; its output is appended to `log`.
 
-    The program has its own session, so that Ctrl-C in the terminal does not reach it. It is sent `stop`
+    The program has a process group of its own, so that Ctrl-C in the terminal does not reach it. It is sent `stop`
     when the block is left or when the test process dies, and SIGKILL if it is still there `patience_s`
     seconds after the block was left. The block may kill it earlier.
 
@@ -104,7 +104,7 @@ def log_tail(log: Path, lines: int = 20) -> str:
 
 
 def _spawn(argv: Argv, *, user: str | None, **options: Any) -> subprocess.Popen[bytes]:
-    """Start a program without a shell in a session of its own.
+    """Start a program without a shell and with a process group of its own.
 
     With `user` it runs as that user and with its main group only, otherwise as ourselves.
     """
@@ -115,7 +115,7 @@ def _spawn(argv: Argv, *, user: str | None, **options: Any) -> subprocess.Popen[
 
 
 def _kill_group(process: subprocess.Popen[bytes]) -> None:
-    """Kill a program with all its children which kept to its session."""
+    """Kill a program with all its children which kept to its process group."""
     with suppress(ProcessLookupError, PermissionError):  # macOS says the latter if only dead ones are left
         os.killpg(process.pid, signal.SIGKILL)
 

@@ -2,6 +2,7 @@
 
 import re
 
+from litestar.enums import ScopeType
 from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Receive, Scope, Send
 
@@ -26,7 +27,7 @@ class Access(ASGIMiddleware):
         headers: dict[bytes, bytes] = dict(scope["headers"])
         if self._authenticator.open:
             check_loopback([value for name, value in scope["headers"] if name == b"host"])
-        if scope["type"] == "http" and scope["method"] not in _SAFE:
+        if scope["type"] != ScopeType.HTTP or scope["method"] not in _SAFE:
             check_same_site(headers)
         is_open = scope["route_handler"].opt.get(OPEN, False)
         scope["user"] = LOCAL if is_open else self._authenticator.user(headers.get(b"authorization"))

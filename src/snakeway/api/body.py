@@ -1,7 +1,6 @@
 """Request bodies: strict JSON into structs, with the member at fault in the error."""
 
 import re
-from functools import lru_cache
 from typing import Any, TypeVar
 
 import msgspec
@@ -17,6 +16,7 @@ T = TypeVar("T")
 
 DEEPEST = 64  # levels of objects and arrays in each other
 
+_decoders: dict[Any, msgspec.json.Decoder[Any]] = {}
 _WHERE = re.compile(r" - at `\$\.?(.*)`$")
 _UNKNOWN = re.compile(r"unknown field `(.*)`$")
 
@@ -49,7 +49,7 @@ class ApiRequest(Request[User, None, State]):
 def read_json(data: bytes, shape: type[T]) -> T:
     """Return the value of type ``shape`` in a JSON text; raises Invalid with the member at fault."""
     try:
-        value = _decoder(shape).decode(data)
+        value: T = _decoder(shape).decode(data)
         if b"\\u0000" in data or data.count(b"{") + data.count(b"[") > DEEPEST:
             _check_plain(msgspec.json.decode(data))
     except msgspec.ValidationError as error:
@@ -67,9 +67,10 @@ def read_json(data: bytes, shape: type[T]) -> T:
     return value
 
 
-@lru_cache(maxsize=32)
 def _decoder(shape: type[T]) -> msgspec.json.Decoder[T]:
-    return msgspec.json.Decoder(shape)
+    if shape not in _decoders:
+        _decoders[shape] = msgspec.json.Decoder(shape)
+    return _decoders[shape]
 
 
 def _check_plain(document: Any) -> None:

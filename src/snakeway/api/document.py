@@ -4,17 +4,7 @@ from typing import Any
 
 from litestar.openapi import OpenAPIConfig, ResponseSpec
 from litestar.openapi.plugins import JsonRenderPlugin, YamlRenderPlugin
-from litestar.openapi.spec import (
-    Components,
-    Example,
-    OpenAPIHeader,
-    OpenAPIResponse,
-    Operation,
-    Schema,
-    SecurityScheme,
-    Tag,
-)
-from litestar.openapi.spec.enums import OpenAPIType
+from litestar.openapi.spec import Components, Example, Operation, RequestBody, SecurityScheme, Tag
 from litestar.types.callable_types import OperationIDCreator
 from msgspec import to_builtins
 
@@ -40,13 +30,6 @@ _TAGS = {
     "targets": "Where it can run.",
     "health": "For monitoring.",
     "problems": "Documentation of errors.",
-}
-_HEADERS = {
-    "201": {"Location": "Address of the run."},
-    "206": {"Content-Range": "Which bytes of the file these are."},
-    "401": {"WWW-Authenticate": "How to authenticate."},
-    "416": {"Content-Range": "Size of the file."},
-    "503": {"Retry-After": "Seconds to wait before trying again."},
 }
 
 
@@ -74,19 +57,12 @@ def with_head(name: str) -> OperationIDCreator:
     return operation_id
 
 
-class ApiOperation(Operation):
-    """An operation with the headers that go with a status, and a body that may be left out if all its members may."""
+class OptionalBody(Operation):
+    """An operation whose body may be left out; Litestar says of every body that it is needed."""
 
     def __post_init__(self) -> None:
-        for status, response in (self.responses or {}).items():
-            if isinstance(response, OpenAPIResponse):
-                response.headers = {
-                    **(response.headers or {}),
-                    **{
-                        name: OpenAPIHeader(description=text, schema=Schema(type=OpenAPIType.STRING))
-                        for name, text in _HEADERS.get(status, {}).items()
-                    },
-                }
+        if isinstance(self.request_body, RequestBody):
+            self.request_body.required = False
 
 
 def openapi_config() -> OpenAPIConfig:

@@ -93,7 +93,7 @@ def _kind(cls: type[SnakewayError]) -> Kind:
     return Kind(cls.code, cls.title, STATUS[cls], " ".join((cls.__doc__ or "").split()), _HEADERS.get(cls, {}))
 
 
-OF_ERRORS: dict[type[SnakewayError], Kind] = {cls: _kind(cls) for cls in STATUS}
+OF_ERRORS: dict[type, Kind] = {cls: _kind(cls) for cls in STATUS}
 METHOD_NOT_ALLOWED = Kind(
     "method_not_allowed",
     "This address does not take that method",
@@ -135,7 +135,11 @@ class UnsupportedMediaType(HTTPException):
 
 def kind_of(error: SnakewayError) -> Kind:
     """Return the kind of an error; one of a class that is not in the table is of its nearest base's kind."""
-    return next(OF_ERRORS[cls] for cls in type(error).__mro__ if cls in OF_ERRORS)
+    for cls in type(error).__mro__:
+        kind = OF_ERRORS.get(cls)
+        if kind is not None:
+            return kind
+    raise AssertionError("the base of all errors is in the table")
 
 
 def problem(kind: Kind, path: str, detail: str, field: str | None = None) -> Problem:
@@ -229,10 +233,12 @@ def documented(*classes: type[SnakewayError], body: bool = False, database: bool
 
 
 def _spec(kinds: list[Kind]) -> ResponseSpec:
+    headers = sorted({header for kind in kinds for header in kind.headers})
+    said = [f"- `{kind.code}`: {kind.meaning}" for kind in kinds] + [f"- header `{name}`" for name in headers]
     return ResponseSpec(
         Problem,
         generate_examples=False,
-        description="\n".join(f"- `{kind.code}`: {kind.meaning}" for kind in kinds),
+        description="\n".join(said),
         media_type=MEDIA_TYPE,
         examples=[
             Example(id=kind.code, summary=kind.title, value=to_builtins(problem(kind, _EXAMPLE_PATH, kind.meaning)))

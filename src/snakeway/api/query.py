@@ -1,5 +1,6 @@
 """Query parameters that several listings share, and the check that nobody sends others."""
 
+from datetime import datetime
 from typing import Annotated, Any
 
 from litestar import Request
@@ -59,3 +60,22 @@ def _names(handler: BaseRouteHandler) -> frozenset[str]:
         and kwarg.param_type is ParamType.QUERY
         and name not in dependencies
     )
+
+
+def parse_labels(texts: list[str]) -> dict[str, str]:
+    """Return the labels of ``key=value`` texts; raises Invalid."""
+    labels: dict[str, str] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise Invalid(f"label: {text!r} is not of the form key=value", field="label")
+        if labels.setdefault(key, value) != value:
+            raise Invalid(f"label: {key} cannot have two values at once", field="label")
+    return labels
+
+
+def aware(moment: datetime | None, field: str) -> datetime | None:
+    """Return ``moment``; raises Invalid when it does not say how far from UTC it is."""
+    if moment is not None and moment.tzinfo is None:
+        raise Invalid(f"{field}: a time needs its offset from UTC, such as 2026-03-02T09:30:00Z", field=field)
+    return moment

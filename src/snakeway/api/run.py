@@ -13,9 +13,9 @@ from snakeway import errors, ids
 from snakeway.api.attempt import EXAMPLE as EXAMPLE_ATTEMPT
 from snakeway.api.attempt import Attempt
 from snakeway.api.body import ApiRequest
-from snakeway.api.document import answer, example
+from snakeway.api.document import OptionalBody, answer, example
 from snakeway.api.problems import documented
-from snakeway.api.query import DEFAULT_LIMIT, MOST_VALUES, Cursor, Limit
+from snakeway.api.query import DEFAULT_LIMIT, MOST_VALUES, Cursor, Limit, aware, parse_labels
 from snakeway.api.shared import (
     EXAMPLE_DIGEST,
     EXAMPLE_RUN_ID,
@@ -29,7 +29,6 @@ from snakeway.api.shared import (
 )
 from snakeway.api.submission import RerunRequest, RunRequest
 from snakeway.api.tracing import traceparent_of
-from snakeway.errors import Invalid
 from snakeway.model.run import RunState
 from snakeway.rows import RunRow
 from snakeway.store.runs import RunFilter
@@ -222,9 +221,9 @@ class RunController(Controller):
             states=states or [],
             workflow=workflow,
             target=target,
-            labels=_labels(label or []),
-            created_after=_aware(created_after, "created_after"),
-            created_before=_aware(created_before, "created_before"),
+            labels=parse_labels(label or []),
+            created_after=aware(created_after, "created_after"),
+            created_before=aware(created_before, "created_before"),
         )
         page = reads.runs(user, where, cursor, limit)
         return RunPage([Run.of(row) for row in page.items], page.next)
@@ -270,6 +269,7 @@ class RunController(Controller):
         "/{run_id:str}/rerun",
         status_code=202,
         operation_id="rerun_run",
+        operation_class=OptionalBody,
         summary="Re-run what is missing of a run",
         responses={
             202: answer(RerunAnswer, RerunAnswer(EXAMPLE, EXAMPLE_ATTEMPT), "The new attempt is queued."),
@@ -290,20 +290,3 @@ class RunController(Controller):
         """
         run, attempt = await slow_lane.run(commands.rerun, user, run_id, data.rerun())
         return RerunAnswer(Run.of(run), Attempt.of(attempt))
-
-
-def _labels(texts: list[str]) -> dict[str, str]:
-    labels: dict[str, str] = {}
-    for text in texts:
-        key, equals, value = text.partition("=")
-        if not equals or not key:
-            raise Invalid(f"label: {text!r} is not of the form key=value", field="label")
-        if labels.setdefault(key, value) != value:
-            raise Invalid(f"label: {key} cannot have two values at once", field="label")
-    return labels
-
-
-def _aware(moment: datetime | None, field: str) -> datetime | None:
-    if moment is not None and moment.tzinfo is None:
-        raise Invalid(f"{field}: a time needs its offset from UTC, such as 2026-03-02T09:30:00Z", field=field)
-    return moment

@@ -23,7 +23,7 @@ Resources = Annotated[
 ]
 
 
-class GitSource(Struct, frozen=True, forbid_unknown_fields=True):
+class GitSource(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """A workflow in a git repository."""
 
     url: Annotated[str, Meta(min_length=1, max_length=2048, examples=["https://git.example.org/lab/penguins.git"])]
@@ -33,13 +33,13 @@ class GitSource(Struct, frozen=True, forbid_unknown_fields=True):
     ] = ""
 
 
-class FromGit(Struct, frozen=True, forbid_unknown_fields=True):
+class FromGit(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Says that the workflow is to be fetched."""
 
     git: GitSource
 
 
-class _Changes(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class _Changes(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
     """What an attempt does differently from the workflow and its profile: snakemake's options of the same names."""
 
     set_resources: Resources = {}

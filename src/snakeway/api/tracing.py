@@ -7,10 +7,12 @@ import secrets
 import time
 from typing import TYPE_CHECKING
 
+from litestar.enums import ScopeType
 from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from snakeway.telemetry import Result, SpanRef
+from snakeway.telemetry.spans import Attribute
 
 if TYPE_CHECKING:
     from snakeway.telemetry.sender import Sender
@@ -59,12 +61,8 @@ class RequestSpans(ASGIMiddleware):
         """Time one request."""
         caller = _caller(scope)
         sender = self._sender
-        if (
-            sender is None
-            or scope["type"] != "http"
-            or scope["route_handler"].opt.get(UNTRACED)
-            or (caller and not caller.sampled)
-        ):
+        unwanted = scope["route_handler"].opt.get(UNTRACED) or (caller is not None and not caller.sampled)
+        if sender is None or scope["type"] != ScopeType.HTTP or unwanted:
             await next_app(scope, receive, send)
             return
         span = SpanRef(caller.trace_id if caller else secrets.randbits(128) or 1, secrets.randbits(64) or 1)
@@ -83,5 +81,5 @@ class RequestSpans(ASGIMiddleware):
         finally:
             route = scope["path_template"]
             outcome = (Result.ERROR, f"status {status}") if status >= 500 else (Result.SUCCESS, "")
-            attributes = {_METHOD: scope["method"], _ROUTE: route, _STATUS: status}
+            attributes: dict[str, Attribute] = {_METHOD: scope["method"], _ROUTE: route, _STATUS: status}
             sender.send(span, caller, f"{scope['method']} {route}", (start, time.time()), outcome, attributes, "")

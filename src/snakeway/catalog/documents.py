@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 import yaml
 
 try:
-    from yaml import CSafeLoader as _SafeLoader  # ten times as fast; its parser gives up at 1000 levels
+    from yaml import CSafeLoader as _SafeLoader  # ten times as fast
 except ImportError:  # PyYAML was built without libyaml
     from yaml import SafeLoader as _SafeLoader  # type: ignore[assignment]
 
@@ -27,6 +27,7 @@ MAX_BYTES = 1024 * 1024
 _MAX_VALUES = 100_000
 _MAX_DEPTH = 50
 _MAX_DIGITS = 100
+_TOO_DEEP = f"it is nested more than {_MAX_DEPTH} levels deep"
 
 
 class _Unusable(Exception):
@@ -64,11 +65,13 @@ def read(folder: Path, name: str, broken: type[Invalid]) -> Any:
     """
     text = read_text(folder, name, broken)
     try:
-        value = json.loads(text) if name.endswith(".json") else yaml.load(text, _Loader)  # noqa: S506 - a safe loader
+        value = json.loads(text) if name.endswith(".json") else _load(text)
         return _plain(value, (), [_MAX_VALUES])
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        _fail(broken, name, mark.line + 1 if mark else None, error.problem or error.context or "it is not YAML")
+        # The mark of a file that ends too early is behind its last line.
+        line = min(mark.line, text.rstrip().count("\n")) + 1 if mark else None
+        _fail(broken, name, line, error.problem or error.context or "it is not YAML")
     except json.JSONDecodeError as error:
         _fail(broken, name, error.lineno, error.msg)
     except _Unusable as error:
@@ -76,7 +79,7 @@ def read(folder: Path, name: str, broken: type[Invalid]) -> Any:
     except yaml.reader.ReaderError as error:
         _fail(broken, name, text.count("\n", 0, error.position) + 1, "it contains a character that YAML does not allow")
     except RecursionError:
-        _fail(broken, name, None, "it is nested too deeply")
+        _fail(broken, name, None, _TOO_DEEP)
     except (yaml.YAMLError, ValueError) as error:  # ValueError: a date or number that does not exist
         _fail(broken, name, None, str(error))
 
@@ -113,12 +116,27 @@ def where(name: str, line: int | None) -> str:
     return name if line is None else f"{name}, line {line}"
 
 
+def _load(text: str) -> Any:
+    _check_depth(text)
+    return yaml.load(text, _Loader)  # noqa: S506 - a safe loader
+
+
+def _check_depth(text: str) -> None:
+    """Refuse deep nesting while it is a flat stream of events: libyaml's loader would crash the whole process."""
+    depth = 0
+    for event in yaml.parse(text, _Loader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > _MAX_DEPTH:
+            raise yaml.constructor.ConstructorError(None, None, _TOO_DEEP, event.start_mark)  # type: ignore[arg-type]
+
+
 def _fail(broken: type[Invalid], name: str, line: int | None, reason: str) -> NoReturn:
     raise broken(f"{where(name, line)}: {reason}; correct the file") from None
 
 
 def _line_of(text: str, path: Sequence[str | int]) -> int | None:
     with contextlib.suppress(yaml.YAMLError, RecursionError, ValueError):
+        _check_depth(text)
         node = yaml.compose(text, _Loader)
         if node is None:
             return None
@@ -148,7 +166,7 @@ def _plain(value: Any, path: tuple[str | int, ...], left: list[int]) -> Any:
     if left[0] < 0:
         raise _Unusable((), f"it stands for more than {_MAX_VALUES} values")
     if len(path) > _MAX_DEPTH:
-        raise _Unusable(path, f"it is nested more than {_MAX_DEPTH} levels deep")
+        raise _Unusable(path, _TOO_DEEP)
     if isinstance(value, dict):
         return {_key(key, path): _plain(item, (*path, _key(key, path)), left) for key, item in value.items()}
     if isinstance(value, list):

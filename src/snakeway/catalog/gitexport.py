@@ -105,7 +105,7 @@ def _write(stream: IO[bytes], item: _Item, destination: Path, modified: int) -> 
         else:
             with target.open("xb") as file:
                 _copy(stream, file, item)
-                finish_file(file.fileno(), program=bool(item.mode & stat.S_IXUSR), modified=modified)
+                finish_file(file, program=bool(item.mode & stat.S_IXUSR), modified=modified)
     except (FileExistsError, NotADirectoryError):
         raise InvalidWorkflow(f"the repository has two files named {item.path!r}; remove one of them") from None
     stream.read(1)  # the newline behind the content

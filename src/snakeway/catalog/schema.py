@@ -28,7 +28,7 @@ MAX_BYTES = 64 * 1024
 _TOO_LARGE = 2**63
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _SHOWN = 100  # characters of a value in a message
-_BASE = "snakeway:///"  # where the files of a workflow are, for references between them; nothing is ever fetched
+_BASE = "file:///"  # stands for the workflow's folder in references between its files
 
 _KINDS = {
     "array": "a list",
@@ -118,9 +118,7 @@ class Checker:
         try:
             error = best_match(self._validator.iter_errors(_copy(merged)))
         except Unresolvable as problem:
-            raise InvalidWorkflow(
-                f"{self._name} refers to {problem.ref!r}, which is in no file of the workflow; nothing is fetched"
-            ) from None
+            raise self._unresolved(problem) from None
         except RecursionError:
             raise InvalidWorkflow(f"{self._name} refers to itself without end; correct the file") from None
         except re.error as problem:
@@ -128,6 +126,16 @@ class Checker:
         if error is not None:
             field, sentence = _explain(error)
             raise InvalidConfig(sentence, field=field)
+
+    def _unresolved(self, problem: Unresolvable) -> InvalidWorkflow:
+        cause: BaseException | None = problem
+        while cause is not None:
+            if isinstance(cause, InvalidWorkflow):  # of the file that was referred to
+                return cause
+            cause = cause.__cause__ or cause.__context__
+        return InvalidWorkflow(
+            f"{self._name} refers to {problem.ref!r}, which is in no file of the workflow; nothing is fetched"
+        )
 
     def _retrieve(self, uri: str) -> Resource[Any]:
         if not uri.startswith(_BASE):

@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 from snakeway.catalog.tree import Index, Tree, open_file
 from snakeway.errors import InvalidWorkflow, Unavailable, WorkflowNotFound
@@ -115,14 +116,16 @@ def copy_tree(root: Path, index: Index, destination: Path) -> None:
             modified = os.fstat(source.fileno()).st_mtime_ns
             with target.open("xb") as copy:
                 shutil.copyfileobj(source, copy)
-                finish_file(copy.fileno(), program=entry.kind == "program", modified=modified)
+                finish_file(copy, program=entry.kind == "program", modified=modified)
 
 
-def finish_file(descriptor: int, *, program: bool, modified: int) -> None:
+def finish_file(file: IO[bytes], *, program: bool, modified: int) -> None:
     """Give a new file of a snapshot its mode and time (ns since the epoch), and bring it to the disk.
 
     Without the latter, a power failure could leave empty files in a folder whose name says what they contain.
     """
+    file.flush()  # what is written later would give it a later time
+    descriptor = file.fileno()
     os.fchmod(descriptor, 0o555 if program else 0o444)
     os.fsync(descriptor)
     os.utime(descriptor, ns=(modified, modified))
@@ -138,6 +141,4 @@ def _sync(folder: str | Path) -> None:
 
 def _cannot_store(folder: Path, error: OSError) -> Unavailable:
     place = error.filename or folder
-    return Unavailable(
-        f"the workflow cannot be stored: {place}: {error.strerror}; make {folder} writable, with free space"
-    )
+    return Unavailable(f"the workflow cannot be stored: {place}: {error.strerror}; make room there, or make it writable")

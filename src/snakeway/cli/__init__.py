@@ -16,11 +16,12 @@ import typer
 from snakeway import __version__
 from snakeway.cli import artifacts, catalog, doctor, failures, jobs, logs, runs, server, show, submit
 
-_EPILOG = (
-    "Exit codes: 0 done; 1 the run, or the command, failed; 2 the request is not valid; 3 the followed run was cancelled; "
-    "4 not found; 5 the server does not answer; 6 not allowed; 7 not possible in this state; 130 interrupted. "
-    "Environment: SNAKEWAY_URL (default http://127.0.0.1:8642), SNAKEWAY_TOKEN, SNAKEWAY_DEBUG=1 for tracebacks, NO_COLOR."
-)
+_EPILOG = """
+Exit codes: 0 done; 1 the run, or the command, failed; 2 the request is not valid; 3 the followed run was cancelled;
+4 not found; 5 the server does not answer; 6 not allowed; 7 not possible in this state; 130 interrupted.
+
+Environment: SNAKEWAY_URL (default http://127.0.0.1:8642), SNAKEWAY_TOKEN, SNAKEWAY_DEBUG=1 for tracebacks, NO_COLOR.
+"""
 
 app = typer.Typer(
     name="snakeway",

@@ -53,7 +53,8 @@ def find_run(client: "Client", text: str) -> "Run":
         return newest[0]
     if not _END_OF_ID.fullmatch(text) or len(text) < _SHORTEST:
         raise Invalid(
-            f"{text!r} is neither the id of a run, nor the end of one ({_SHORTEST} characters or more), nor 'last'", field="RUN"
+            f"{text!r} is neither the id of a run, nor the end of one ({_SHORTEST} characters or more), nor 'last'",
+            field="RUN",
         )
     found = [run for run in islice(client.runs(), _SEARCHED) if run["id"].endswith(text)]
     if not found:

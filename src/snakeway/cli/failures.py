@@ -1,15 +1,15 @@
 """What the user is told when something goes wrong: one line on stderr, and an exit code for each kind.
 
-    0    done; with --follow: the run succeeded
-    1    the followed run failed, or the command failed in a way that has no code of its own
-    2    the command line or the request is not valid
-    3    the followed run was cancelled
-    4    there is no such run, job, artifact, workflow ...
-    5    the server cannot be reached, or something that it needs does not answer
-    6    no token, a wrong one, or not allowed
-    7    not possible in this state: the run is still active, has ended, the idempotency key was used
-    130  interrupted with Ctrl-C; a followed run goes on
-    141  whoever read the output has stopped reading
+0    done; with --follow: the run succeeded
+1    the followed run failed, or the command failed in a way that has no code of its own
+2    the command line or the request is not valid
+3    the followed run was cancelled
+4    there is no such run, job, artifact, workflow ...
+5    the server cannot be reached, or something that it needs does not answer
+6    no token, a wrong one, or not allowed
+7    not possible in this state: the run is still active, has ended, the idempotency key was used
+130  interrupted with Ctrl-C; a followed run goes on
+141  whoever read the output has stopped reading
 """
 
 import os
@@ -61,7 +61,7 @@ def guarded(command: Callable[[], Any], args: Sequence[str]) -> int:
     except (typer.Abort, KeyboardInterrupt):
         return INTERRUPTED
     except BrokenPipeError:
-        output.close_quietly()
+        output.close_quietly(sys.stdout)
         return output.CLOSED_PIPE
     except OSError as error:
         return _tell(SnakewayError(_of_the_system(error)), as_json)
@@ -105,7 +105,7 @@ def _of_the_system(error: OSError) -> str:
 
 
 def _tolerate_odd_text() -> None:
-    """File names and logs may hold what the terminal's encoding does not have: shown as an escape instead of failing."""
+    """File names and logs may hold what the terminal's encoding does not have: escaped then."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")

@@ -90,7 +90,7 @@ def _sum_up(watch: Watch) -> None:
     failed = [job for job in watch.jobs.values() if job.state is JobState.FAILED]
     for job in failed[:_SHOWN_FAILURES]:
         for text in (job.log_tail or "").splitlines()[-_LOG_LINES:]:
-            output.hint(f"    {output.clean(text)}")
+            output.hint(f"    {output.printable(text)}")
         output.hint(f"snakeway logs {name} --job {job.number}    all of the log of {output.clean(job.rule)}")
     if len(failed) > _SHOWN_FAILURES:
         output.hint(f"snakeway jobs {name} --failed    the other {len(failed) - _SHOWN_FAILURES} failed jobs")

@@ -20,19 +20,24 @@ _COLUMNS: list[Column["Job"]] = [
     Column("WILDCARDS", lambda job: wildcards(job)),
     Column("TRY", lambda job: job["try"], right=True),
     Column("THREADS", lambda job: job["threads"], right=True),
-    Column("WAITED", lambda job: job["submitted_at"], lambda job: times.span(job["submitted_at"], job["started_at"]), whole=True),
+    Column(
+        "WAITED",
+        lambda job: job["submitted_at"],
+        lambda job: times.span(job["submitted_at"], job["started_at"]),
+        whole=True,
+    ),
     Column("TOOK", lambda job: job["started_at"], times.took, whole=True),
     Column("EXTERNAL ID", lambda job: job["external_id"]),
 ]
-_PLAIN = [
+_PLAIN: list[Column["Job"]] = [
     *_COLUMNS[:7],
-    Column["Job"]("SUBMITTED", lambda job: job["submitted_at"]),
-    Column["Job"]("STARTED", lambda job: job["started_at"]),
-    Column["Job"]("ENDED", lambda job: job["ended_at"]),
-    Column["Job"]("EXTERNAL ID", lambda job: job["external_id"]),
-    Column["Job"]("EXIT CODE", lambda job: job["exit_code"]),
-    Column["Job"]("SIGNAL", lambda job: job["signal"]),
-    Column["Job"]("MESSAGE", lambda job: job["message"]),
+    Column("SUBMITTED", lambda job: job["submitted_at"]),
+    Column("STARTED", lambda job: job["started_at"]),
+    Column("ENDED", lambda job: job["ended_at"]),
+    Column("EXTERNAL ID", lambda job: job["external_id"]),
+    Column("EXIT CODE", lambda job: job["exit_code"]),
+    Column("SIGNAL", lambda job: job["signal"]),
+    Column("MESSAGE", lambda job: job["message"]),
 ]
 
 
@@ -40,8 +45,12 @@ def jobs(
     run: options.RunArgument,
     attempt: options.AttemptOption = None,
     all_: Annotated[bool, typer.Option("--all", "-a", help="Show the jobs of all attempts.")] = False,
-    state: Annotated[list[JobState] | None, typer.Option("--state", "-s", help="Only jobs in this state. Can be repeated.")] = None,
-    failed: Annotated[bool, typer.Option("--failed", help="Only failed and lost jobs, with the end of their logs.")] = False,
+    state: Annotated[
+        list[JobState] | None, typer.Option("--state", "-s", help="Only jobs in this state. Can be repeated.")
+    ] = None,
+    failed: Annotated[
+        bool, typer.Option("--failed", help="Only failed and lost jobs, with the end of their logs.")
+    ] = False,
     rule: Annotated[str | None, typer.Option("--rule", "-r", metavar="RULE", help="Only jobs of this rule.")] = None,
     as_json: options.Json = False,
 ) -> None:
@@ -80,5 +89,5 @@ def wildcards(job: "Job") -> str:
 def _show_failure(id_: str, job: "Job") -> None:
     output.write(f"\njob {job['job']} {output.clean(job['rule'])}: {output.clean(job['message'])}\n")
     for line in (job["log_tail"] or "").splitlines():
-        output.write(f"    {output.clean(line)}\n")
+        output.write(f"    {output.printable(line)}\n")
     output.write(f"    all of it: snakeway logs {short(id_)} --job {job['job']} --attempt {job['attempt']}\n")

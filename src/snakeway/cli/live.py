@@ -1,6 +1,5 @@
 """The live view of a followed run: a bar, and a table of the jobs that run."""
 
-import threading
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -29,7 +28,6 @@ class Screen:
     def __init__(self, watch: Watch, console: Console) -> None:
         self._watch = watch
         self._console = console
-        self._lock = threading.Lock()  # rich draws in a thread of its own
         self._live = Live(
             console=console,
             get_renderable=self._draw,
@@ -45,15 +43,14 @@ class Screen:
     def __exit__(self, *_: object) -> None:
         self._live.stop()
 
-    def __call__(self, event: "StreamEvent", lines: list[Line]) -> None:
+    def __call__(self, _event: "StreamEvent", lines: list[Line]) -> None:
         """Tell what is to stay on the screen; the rest is drawn."""
         for line in lines:
             if line.important:
                 self._console.print(render_line(line))
 
     def _draw(self) -> RenderableType:
-        with self._lock:
-            return render(self._watch, self._console.width, self._console.height, time.time())
+        return render(self._watch, self._console.width, self._console.height, time.time())
 
 
 def render_line(line: Line) -> Text:
@@ -105,4 +102,6 @@ def _row(job: Job, now: float) -> list[Text]:
     since = (job.submitted_at if waiting else job.started_at) or now
     wildcards = ", ".join(f"{name}={value}" for name, value in job.wildcards.items())
     fields = [str(job.number), job.state.value, job.rule, wildcards, times.duration(now - since), job.external_id]
-    return [Text(output.clean(text), style=output.state_style(job.state) if n == 1 else "") for n, text in enumerate(fields)]
+    return [
+        Text(output.clean(text), style=output.state_style(job.state) if n == 1 else "") for n, text in enumerate(fields)
+    ]

@@ -26,9 +26,13 @@ _PATIENCE = 30  # looks at a server that does not answer
 def logs(
     run: options.RunArgument,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the run, or the job, has ended.")] = False,
-    job: Annotated[int | None, typer.Option("--job", "-j", min=0, metavar="N", help="The log of this job; see 'snakeway jobs'.")] = None,
+    job: Annotated[
+        int | None, typer.Option("--job", "-j", min=0, metavar="N", help="The log of this job; see 'snakeway jobs'.")
+    ] = None,
     attempt: options.AttemptOption = None,
-    tail: Annotated[int | None, typer.Option("--tail", min=0, metavar="N", help="Only the last N lines, and what follows.")] = None,
+    tail: Annotated[
+        int | None, typer.Option("--tail", min=0, metavar="N", help="Only the last N lines, and what follows.")
+    ] = None,
 ) -> None:
     """Print the output of snakemake, or the log of one job.
 
@@ -121,5 +125,3 @@ def _follow_one(log: _Log, tail: int | None) -> None:
             return
         pause = _FIRST_PAUSE_S if came else min(pause * 1.5, _LONGEST_PAUSE_S)
         time.sleep(pause)
-
-

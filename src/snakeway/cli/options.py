@@ -20,11 +20,19 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but the result.")]
 Follow = Annotated[
     bool,
-    typer.Option("--follow", "-f", help="Watch the run until it ends; the exit code is the run's. Ctrl-C only stops watching."),
+    typer.Option(
+        "--follow", "-f", help="Watch the run until it ends; the exit code is the run's. Ctrl-C only stops watching."
+    ),
 ]
 TargetOption = Annotated[
     str | None,
-    typer.Option("--target", "-t", metavar="NAME", help="Where jobs run; see 'snakeway targets'.", autocompletion=complete.targets),
+    typer.Option(
+        "--target",
+        "-t",
+        metavar="NAME",
+        help="Where jobs run; see 'snakeway targets'.",
+        autocompletion=complete.targets,
+    ),
 ]
 Config = Annotated[
     list[str] | None,
@@ -42,20 +50,28 @@ ConfigFile = Annotated[
 ]
 SetResources = Annotated[
     list[str] | None,
-    typer.Option("--set-resources", metavar="RULE:NAME=VALUE", help="Resource of a rule, as in align:mem_mb=8000. Can be repeated."),
+    typer.Option(
+        "--set-resources",
+        metavar="RULE:NAME=VALUE",
+        help="Resource of a rule, as in align:mem_mb=8000. Can be repeated.",
+    ),
 ]
 SetThreads = Annotated[
     list[str] | None, typer.Option("--set-threads", metavar="RULE=N", help="Threads of a rule. Can be repeated.")
 ]
 Until = Annotated[
-    list[str] | None, typer.Option("--until", metavar="RULE|FILE", help="Stop after this rule or file. Can be repeated.")
+    list[str] | None,
+    typer.Option("--until", metavar="RULE|FILE", help="Stop after this rule or file. Can be repeated."),
 ]
 ForceRun = Annotated[
     list[str] | None,
-    typer.Option("--forcerun", "-R", metavar="RULE|FILE", help="Execute this rule, or make this file, again. Can be repeated."),
+    typer.Option(
+        "--forcerun", "-R", metavar="RULE|FILE", help="Execute this rule, or make this file, again. Can be repeated."
+    ),
 ]
 ForceAll = Annotated[bool, typer.Option("--forceall", "-F", help="Execute everything again.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", "-n", help="Only find out what would be executed.")]
 AttemptOption = Annotated[
-    int | None, typer.Option("--attempt", min=1, metavar="N", help="Number of an attempt; the newest, if none is named.")
+    int | None,
+    typer.Option("--attempt", min=1, metavar="N", help="Number of an attempt; the newest, if none is named."),
 ]

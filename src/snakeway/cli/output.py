@@ -1,7 +1,8 @@
 """What a command prints: tables for people, tab-separated lines for programs, JSON for both.
 
 On a terminal a list is a table as wide as the window. Elsewhere it is one line per item, columns separated by tabs,
-without a heading, colours or cuts, so that ``cut`` and ``while read`` can be relied on. rich is imported for terminals only.
+without a heading, colours or cuts, so that ``cut`` and ``while read`` can be relied on. rich is imported for terminals
+only.
 """
 
 import json
@@ -10,7 +11,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TextIO, TypeVar
 
 import typer
 
@@ -53,14 +54,19 @@ class Column(Generic[T]):
 
 
 def clean(value: Any) -> str:
-    """Return a value as text for one field of a line: what it holds came over the network, so nothing steers a terminal."""
+    """Return a value as text for one field of a line. It came over the network, so nothing in it steers a terminal."""
     if value is None:
         return ""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, dict | list):
         value = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    return _UNPRINTABLE.sub(" ", str(value)).strip()
+    return printable(str(value)).strip()
+
+
+def printable(text: str) -> str:
+    """Return text in which nothing steers a terminal, or turns the order of what stands beside it around."""
+    return _UNPRINTABLE.sub(" ", text)
 
 
 def is_terminal(*, stderr: bool = False) -> bool:
@@ -78,7 +84,7 @@ def write(text: str, *, stderr: bool = False) -> None:
         stream.write(text)
         stream.flush()
     except BrokenPipeError as error:
-        close_quietly()
+        close_quietly(stream)
         raise typer.Exit(CLOSED_PIPE) from error
 
 
@@ -90,14 +96,14 @@ def write_bytes(data: bytes) -> None:
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
     except BrokenPipeError as error:
-        close_quietly()
+        close_quietly(sys.stdout)
         raise typer.Exit(CLOSED_PIPE) from error
 
 
-def close_quietly() -> None:
+def close_quietly(stream: TextIO) -> None:
     """Send what is still to be written to nowhere, so that the interpreter's own flush at the end does not complain."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
+    os.dup2(nowhere, stream.fileno())
     os.close(nowhere)
 
 
@@ -145,7 +151,9 @@ def rich_table(columns: Sequence[Column[T]], items: Iterable[T], *, title: str |
     from rich.table import Table
     from rich.text import Text
 
-    result = Table(box=None, title=title, title_justify="left", header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    result = Table(
+        box=None, title=title, title_justify="left", header_style="bold", pad_edge=False, padding=(0, 2, 0, 0)
+    )
     for column in columns:
         result.add_column(
             column.title,

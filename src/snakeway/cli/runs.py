@@ -36,14 +36,19 @@ _COLUMNS: list[Column["Run"]] = [
 
 
 def runs(
-    state: Annotated[list[RunState] | None, typer.Option("--state", "-s", help="Only runs in this state. Can be repeated.")] = None,
+    state: Annotated[
+        list[RunState] | None, typer.Option("--state", "-s", help="Only runs in this state. Can be repeated.")
+    ] = None,
     workflow: Annotated[
         str | None,
-        typer.Option("--workflow", "-w", metavar="NAME", help="Only runs of this workflow.", autocompletion=complete.workflows),
+        typer.Option(
+            "--workflow", "-w", metavar="NAME", help="Only runs of this workflow.", autocompletion=complete.workflows
+        ),
     ] = None,
     target: options.TargetOption = None,
     label: Annotated[
-        list[str] | None, typer.Option("--label", "-l", metavar="KEY=VALUE", help="Only runs with this label. Can be repeated.")
+        list[str] | None,
+        typer.Option("--label", "-l", metavar="KEY=VALUE", help="Only runs with this label. Can be repeated."),
     ] = None,
     owner: Annotated[str | None, typer.Option("--owner", metavar="USER", help="Only runs of this user.")] = None,
     since: Annotated[
@@ -80,13 +85,16 @@ def runs(
 
 def cancel(
     run: options.RunArgument,
-    wait: Annotated[bool, typer.Option("--wait", help="Return when the run has ended and none of its processes is left.")] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Return when the run has ended and none of its processes is left.")
+    ] = False,
     quiet: options.Quiet = False,
     as_json: options.Json = False,
 ) -> None:
-    """Cancel a run: its snakemake process is stopped, and with it the jobs on the cluster.
+    """Cancel a run and its jobs.
 
-    What is finished stays; 'snakeway rerun' goes on from there.
+    Its snakemake process is stopped, and with it the jobs on the cluster. What is finished stays; 'snakeway rerun'
+    goes on from there.
     """
     with connect() as client:
         found = client.cancel(run_id(client, run))
@@ -104,7 +112,10 @@ def rm(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Remove an ended run with all its files: outputs, logs, history. This cannot be undone."""
+    """Remove an ended run with all its files.
+
+    Outputs, logs and history: this cannot be undone.
+    """
     with connect() as client:
         found = find_run(client, run)
         if not yes:

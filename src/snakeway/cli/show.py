@@ -17,10 +17,14 @@ _HEADING_WIDTH = 14
 
 def show(
     run: options.RunArgument,
-    watch: Annotated[bool, typer.Option("--follow", "-f", help="Watch the run until it ends; the exit code is the run's.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--follow", "-f", help="Watch the run until it ends; the exit code is the run's.")
+    ] = False,
     as_json: options.Json = False,
 ) -> None:
-    """Show a run and its attempts: what each executed, why, how it ended, and the error.
+    """Show a run and its attempts, side by side.
+
+    What each attempt executed, why, how it ended, and the error.
 
     When the output is not a terminal, each line is a name and a value; lines that begin with "attempt" have the
     columns: number, state, reason, target, jobs done/total, failed jobs, exit code, created, ended, error, jobs of each
@@ -50,7 +54,10 @@ def _facts(run: "Run") -> Iterator[tuple[str, Any]]:
     yield "run", run["id"]
     yield "state", run["state"]
     if run["stop_requested_at"]:
-        yield "stop asked for", times.local(run["stop_requested_at"]) if output.is_terminal() else run["stop_requested_at"]
+        yield (
+            "stop asked for",
+            times.local(run["stop_requested_at"]) if output.is_terminal() else run["stop_requested_at"],
+        )
     yield "error", run["error"]
     yield "workflow", run["workflow"]
     yield "source", run["source"]
@@ -96,13 +103,13 @@ def _side_by_side(attempts: "list[Attempt]", executed: Mapping[int, str]) -> Non
     for attempt in shown:
         table.add_column(str(attempt["number"]), overflow="fold", ratio=1)
     before = dict(zip((attempt["number"] for attempt in attempts[1:]), attempts, strict=False))
-    cells = [
-        dict(describe(attempt, before.get(attempt["number"]), executed[attempt["number"]])) for attempt in shown
-    ]
+    cells = [dict(describe(attempt, before.get(attempt["number"]), executed[attempt["number"]])) for attempt in shown]
     for name in dict.fromkeys(name for cell in cells for name in cell):
         texts = [output.clean(cell.get(name)) for cell in cells]
         if any(texts):
-            table.add_row(name, *(Text(text, style=output.state_style(text) if name == "state" else "") for text in texts))
+            table.add_row(
+                name, *(Text(text, style=output.state_style(text) if name == "state" else "") for text in texts)
+            )
     console.print(table)
     if len(shown) < len(attempts):
         output.hint(f"The {len(attempts) - len(shown)} attempts before need a wider window, or --json.")
@@ -167,6 +174,8 @@ def _exit(attempt: "Attempt") -> str:
 def _hints(run: "Run") -> None:
     name = short(run["id"])
     if run["state"] == "failed":
-        output.hint(f"\nsnakeway jobs {name} --failed    what failed\nsnakeway rerun {name}            execute what is missing")
+        output.hint(
+            f"\nsnakeway jobs {name} --failed    what failed\nsnakeway rerun {name}            execute what is missing"
+        )
     elif run["state"] in {"queued", "running"}:
         output.hint(f"\nsnakeway show {name} --follow    watch it")

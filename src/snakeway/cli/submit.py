@@ -32,13 +32,21 @@ def submit(
     workflow: Annotated[
         str | None,
         typer.Argument(
-            metavar="[WORKFLOW]", help="Name of a workflow; see 'snakeway workflows'.", autocompletion=complete.workflows
+            metavar="[WORKFLOW]",
+            help="Name of a workflow; see 'snakeway workflows'.",
+            autocompletion=complete.workflows,
         ),
     ] = None,
     targets: Targets = None,
-    git: Annotated[str | None, typer.Option("--git", metavar="URL", help="Take the workflow from this git repository.")] = None,
-    ref: Annotated[str | None, typer.Option("--ref", metavar="REF", help="Branch, tag or commit of the repository.")] = None,
-    path: Annotated[str | None, typer.Option("--path", metavar="DIR", help="Folder of the workflow in the repository.")] = None,
+    git: Annotated[
+        str | None, typer.Option("--git", metavar="URL", help="Take the workflow from this git repository.")
+    ] = None,
+    ref: Annotated[
+        str | None, typer.Option("--ref", metavar="REF", help="Branch, tag or commit of the repository.")
+    ] = None,
+    path: Annotated[
+        str | None, typer.Option("--path", metavar="DIR", help="Folder of the workflow in the repository.")
+    ] = None,
     config: options.Config = None,
     configfile: options.ConfigFile = None,
     target: options.TargetOption = None,
@@ -54,15 +62,18 @@ def submit(
     dry_run: options.DryRun = False,
     idempotency_key: Annotated[
         str | None,
-        typer.Option("--idempotency-key", metavar="KEY", help="A second submission with this key returns the first one's run."),
+        typer.Option(
+            "--idempotency-key", metavar="KEY", help="A second submission with this key returns the first one's run."
+        ),
     ] = None,
     watch: options.Follow = False,
     quiet: options.Quiet = False,
     as_json: options.Json = False,
 ) -> None:
-    """Submit a run of a workflow: snakeway submit WORKFLOW [-c KEY=VALUE]... [-- TARGETS...]
+    """Submit a run of a workflow.
 
-    Prints the run's id: nothing else goes to stdout when that is not a terminal.
+    snakeway submit WORKFLOW -c KEY=VALUE -- TARGETS. Prints the run's id: nothing else goes to stdout when that is
+    not a terminal.
     """
     source, targets = _source(workflow, targets or [], git, ref, path)
     body: Submission = {
@@ -93,38 +104,36 @@ def rerun(
     forcerun: options.ForceRun = None,
     forceall: options.ForceAll = False,
     update_workflow: Annotated[
-        bool, typer.Option("--update-workflow", help="Use the workflow as it is now, not as it was when the run was made.")
+        bool,
+        typer.Option("--update-workflow", help="Use the workflow as it is now, not as it was when the run was made."),
     ] = False,
     dry_run: options.DryRun = False,
     watch: options.Follow = False,
     quiet: options.Quiet = False,
     as_json: options.Json = False,
 ) -> None:
-    """Run an ended run again, in its own directory: Snakemake executes what is missing or out of date, nothing else.
+    """Run an ended run again: what is missing or out of date.
 
-    Configuration given here changes the run's: what is not named stays as it is. Prints the plan. When the output is not
-    a terminal, the columns are: rule, number of jobs, reasons.
+    Snakemake starts in the run's own directory and executes nothing else. Configuration given here changes the run's:
+    what is not named stays as it is. Prints the plan. When the output is not a terminal, the columns are: rule,
+    number of jobs, reasons.
     """
+    changes = _overrides(set_resources, set_threads, targets or [], until, forcerun, forceall)
     with connect() as client:
         found = find_run(client, run)
-        body: Rerun = {
-            **_overrides(set_resources, set_threads, targets or [], until, forcerun, forceall),
-            "update_workflow": update_workflow,
-            "dry_run": dry_run,
-        }
+        body: Rerun = {**changes, "update_workflow": update_workflow, "dry_run": dry_run}  # type: ignore[typeddict-item]
         if config or configfile:
             body["config"] = _config(config, configfile, found["config"])
         if target:
             body["target"] = target
         answer = client.rerun(found["id"], body)
-        attempt = answer["attempt"]
-        if dry_run:
-            attempt = _planned(client, attempt)
-        if as_json and not (watch and not dry_run):
+        attempt = _planned(client, answer["attempt"]) if dry_run else answer["attempt"]
+        watch = watch and not dry_run  # the plan is all that a dry run has to show
+        if as_json and not watch:
             output.document({"run": answer["run"], "attempt": attempt})
         elif not as_json and not quiet:
             show_plan(attempt)
-        if watch and not dry_run:
+        if watch:
             after = f"{attempt['number']}:0"  # the attempts before are history
             code = follow.follow(client, answer["run"], after=after, as_json=as_json, quiet=quiet, beside_result=True)
             raise typer.Exit(code)
@@ -134,8 +143,8 @@ def show_plan(attempt: "Attempt") -> None:
     """Print what an attempt is expected to execute: the jobs of each rule, and why."""
     plan = attempt["plan"]
     if plan is None:
-        why = f": {attempt['error']}" if attempt["error"] else f"; 'snakeway show {short(attempt['run_id'])}' shows the attempt"
-        output.hint(f"The plan of attempt {attempt['number']} is not known{output.clean(why)}")
+        why = attempt["error"] or f"'snakeway show {short(attempt['run_id'])}' shows how the attempt goes"
+        output.hint(f"The plan of attempt {attempt['number']} is not known: {output.clean(why)}")
         return
     reasons: dict[str, Counter[str]] = {rule: Counter() for rule in plan["by_rule"]}
     for job in plan["jobs"]:
@@ -178,7 +187,9 @@ def _source(
     if workflow is None:
         raise Invalid("name a workflow ('snakeway workflows' lists them), or a repository with --git", field="WORKFLOW")
     if ref is not None or path is not None:
-        raise Invalid("--ref and --path say where in a git repository the workflow is; name it with --git", field="--git")
+        raise Invalid(
+            "--ref and --path say where in a git repository the workflow is; name it with --git", field="--git"
+        )
     return workflow, targets
 
 

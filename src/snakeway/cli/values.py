@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from snakeway.cli import flow
 from snakeway.errors import Invalid
 
 _JSON_NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][-+]?\d+)?", re.ASCII)
@@ -22,7 +23,7 @@ _SPAN_S = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
 def scalar(text: str) -> Any:
-    """Read one value as YAML 1.2 would: JSON (numbers, quoted text, [..], {..}), true, false, null; the rest is text.
+    """Read one value as YAML 1.2 would: numbers, true, false, null, quoted text, [..], {..}; the rest is text.
 
     A number with a leading zero stays text, because it is the name of a sample more often than a number.
     """
@@ -34,13 +35,23 @@ def scalar(text: str) -> Any:
         except ValueError:  # too large for a number
             return text
     if text[:1] in {"[", "{", '"'}:
-        try:
-            return _json(text)
-        except (ValueError, RecursionError) as error:
-            raise Invalid(f"{text!r} begins like JSON but is not: {error}; quote it to mean text") from error
+        return _collection(text)
     if len(text) > 1 and text[0] == text[-1] == "'":
         return text[1:-1].replace("''", "'")
     return text
+
+
+def _collection(text: str) -> Any:
+    try:
+        return _json(text)
+    except (ValueError, RecursionError):
+        pass
+    try:
+        return flow.read(text, scalar)
+    except flow.NotFlow as error:
+        raise Invalid(f"{text!r} is neither JSON nor YAML in one line: {error}") from error
+    except RecursionError as error:
+        raise Invalid("the value is nested too deeply") from error
 
 
 def config(assignments: Iterable[str]) -> dict[str, Any]:
@@ -53,7 +64,9 @@ def config(assignments: Iterable[str]) -> dict[str, Any]:
         key, equals, text = assignment.partition("=")
         names = key.split(".")
         if not equals or not all(names):
-            raise Invalid(f"{assignment!r} is not KEY=VALUE, or KEY.KEY=VALUE for a member of an object", field="--config")
+            raise Invalid(
+                f"{assignment!r} is not KEY=VALUE, or KEY.KEY=VALUE for a member of an object", field="--config"
+            )
         try:
             value = scalar(text)
         except Invalid as error:
@@ -98,7 +111,9 @@ def config_file(path: Path) -> dict[str, Any]:
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise Invalid(f"{path} must hold one object (KEY: VALUE lines), not a {type(value).__name__}", field="--configfile")
+        raise Invalid(
+            f"{path} must hold one object (KEY: VALUE lines), not a {type(value).__name__}", field="--configfile"
+        )
     return value
 
 
@@ -107,7 +122,8 @@ def _yaml(path: Path, text: str) -> Any:
         import yaml  # not a part of the base installation
     except ModuleNotFoundError as error:
         raise Invalid(
-            f"{path} is not JSON, and YAML needs a package that is not installed: pip install pyyaml", field="--configfile"
+            f"{path} is not JSON, and YAML needs a package that is not installed: pip install pyyaml",
+            field="--configfile",
         ) from error
     try:
         # Through JSON, because that is what is sent: keys become text, and what JSON does not know is refused.
@@ -116,7 +132,9 @@ def _yaml(path: Path, text: str) -> Any:
         reason = " ".join(str(error).split())
         raise Invalid(f"{path} is not valid YAML: {reason}", field="--configfile") from error
     except (TypeError, ValueError, RecursionError) as error:
-        raise Invalid(f"{path} has a value that JSON cannot hold ({error}); put it in quotes", field="--configfile") from error
+        raise Invalid(
+            f"{path} has a value that JSON cannot hold ({error}); put it in quotes", field="--configfile"
+        ) from error
 
 
 def resources(assignments: Iterable[str]) -> dict[str, dict[str, int | str]]:
@@ -164,7 +182,9 @@ def point_in_time(text: str, now: datetime) -> str:
             moment = datetime.fromisoformat(text.strip())
         return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     except (ValueError, OverflowError) as error:
-        raise Invalid(f"{text!r} is neither a span such as 30m, 2h, 7d nor a date such as 2025-01-31", field="--since") from error
+        raise Invalid(
+            f"{text!r} is neither a span such as 30m, 2h, 7d nor a date such as 2025-01-31", field="--since"
+        ) from error
 
 
 def _json(text: str) -> Any:

@@ -58,7 +58,8 @@ class Watch:
 
     def active(self) -> list[Job]:
         """Return the jobs that run or wait on a cluster: running ones first, the longest running before the others."""
-        found = [job for job in self.jobs.values() if job.state in {JobState.RUNNING, JobState.SUBMITTED}]
+        # A copy at once: a live view asks from a thread of its own while events come in.
+        found = [job for job in list(self.jobs.values()) if job.state in {JobState.RUNNING, JobState.SUBMITTED}]
         return sorted(found, key=lambda job: (job.state != JobState.RUNNING, job.started_at or job.submitted_at or 0))
 
     def _take_run(self, event: "StreamEvent") -> list[Line]:
@@ -74,7 +75,9 @@ class Watch:
         subject = f"attempt {self.attempt}"
         match type_:
             case EventType.ATTEMPT_STARTED:
-                yield Line(at, subject, "started", f"snakemake {data.get('snakemake')} on {data.get('host')}", important=True)
+                yield Line(
+                    at, subject, "started", f"snakemake {data.get('snakemake')} on {data.get('host')}", important=True
+                )
             case EventType.STATS:
                 self.total = int(data["total"])
                 yield Line(at, subject, "planned", f"{self.total} jobs")

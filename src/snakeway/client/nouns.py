@@ -101,7 +101,7 @@ _Try = TypedDict("_Try", {"try": int})  # the word is Python's own, so it cannot
 
 
 class Job(_Try):
-    attempt: int
+    attempt: int | None
     job: int
     state: str
     rule: str
@@ -134,11 +134,11 @@ class RuleStates(TypedDict):
 class Artifact(TypedDict):
     path: str
     size_bytes: int
-    mtime: str
+    mtime: str | None
     sha256: str | None
-    rule: str | None
-    attempt: int
-    job: int | None
+    rule: str
+    attempt: int | None
+    job: int
 
 
 class Workflow(TypedDict):
@@ -159,8 +159,10 @@ class Target(TypedDict):
 
 
 class Health(TypedDict):
+    """``status`` is "ok" when each check is; a check that is not says what is wrong."""
+
     status: str
-    checks: dict[str, Any]
+    checks: dict[str, str]
 
 
 class Submission(Overrides, total=False):

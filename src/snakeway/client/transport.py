@@ -1,6 +1,7 @@
 """Requests, and what can become of them: retries of what may be repeated, and every failure as one of our errors."""
 
 import ipaddress
+import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -31,6 +32,7 @@ _BY_STATUS: dict[int, type[SnakewayError]] = {
     504: Unavailable,
 }
 _SHOWN_CHARACTERS = 200
+_ERRNO = re.compile(r"\[Errno -?\d+\] ")
 
 Params = Mapping[str, str | int | list[str] | None]
 
@@ -215,4 +217,4 @@ def _given(params: Params | None) -> dict[str, Any]:
 
 
 def _reason(error: Exception) -> str:
-    return str(error).strip().rstrip(".") or type(error).__name__
+    return _ERRNO.sub("", str(error)).strip().rstrip(".") or type(error).__name__

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import func, or_, update
+from sqlalchemy.orm import defer
 from sqlmodel import col, select
 
 from snakeway.model.attempt import HELD, MOVES, AttemptState
@@ -98,10 +99,9 @@ def _turns(tx: Transaction) -> Sequence[str]:
 
 
 def held_by(tx: Transaction, lease_owner: str) -> Sequence[AttemptRow]:
-    """Return the attempts whose lease is ``lease_owner``'s."""
-    return tx.exec(
-        select(AttemptRow).where(col(AttemptRow.lease_owner) == lease_owner, col(AttemptRow.state).in_(HELD))
-    ).all()
+    """Return the attempts that ``lease_owner`` holds, without plans and graphs: this is asked at every tick."""
+    query = select(AttemptRow).where(col(AttemptRow.lease_owner) == lease_owner, col(AttemptRow.state).in_(HELD))
+    return tx.exec(query.options(defer(AttemptRow.plan), defer(AttemptRow.rulegraph))).all()  # type: ignore[arg-type]
 
 
 def adoptable(tx: Transaction, at: datetime, limit: int) -> Sequence[AttemptRow]:

@@ -7,7 +7,7 @@ from typing import Any
 from snakeway import ids
 from snakeway.model import job as job_rules
 from snakeway.model import run as run_rules
-from snakeway.model.attempt import AttemptReason, AttemptState, Exit
+from snakeway.model.attempt import AttemptReason, AttemptState, Exit, outcome
 from snakeway.rows import AttemptRow, RunRow, now
 from snakeway.store import Transaction, attempts, jobs, runs
 
@@ -15,27 +15,20 @@ _SENTENCE_LENGTH = 1000
 
 
 def end(
-    tx: Transaction,
-    attempt: AttemptRow,
-    state: AttemptState,
-    exit_: Exit | None,
-    max_recoveries: int,
-    error: str | None = None,
+    tx: Transaction, attempt: AttemptRow, exit_: Exit | None, max_recoveries: int, *, refused: str | None = None
 ) -> RunRow | None:
     """Move a held attempt to its end; None when the lease was lost meanwhile, and nothing was changed.
+
+    ``exit_`` None means that its process is gone without a word; ``refused`` that none was started, and why.
 
     Crash before the commit: the attempt is still held and its exit.json still there, so it is ended again. Crash after
     it: only the collecting of outputs is left, and ``collect_owner`` remembers that.
     """
     run = runs.lock(tx, attempt.run_id)
     current = attempts.get(tx, attempt.id)
-    if (
-        run is None
-        or current is None
-        or current.state is not attempt.state
-        or current.lease_owner != attempt.lease_owner
-    ):
+    if run is None or current is None or (current.state, current.lease_owner) != (attempt.state, attempt.lease_owner):
         return None
+    state = AttemptState.FAILED if refused else outcome(exit_, stop_requested=run.stop_requested_at is not None)
     ended_at = datetime.fromtimestamp(exit_.ended_at, UTC) if exit_ else now()
     open_jobs = jobs.load_open(tx, attempt.id)
     cancelled = state is AttemptState.CANCELLED
@@ -44,7 +37,7 @@ def end(
         "ended_at": ended_at,
         "exit_code": exit_.exit_code if exit_ else None,
         "exit_signal": exit_.signal if exit_ else None,
-        "error": _sentence(tx, current, state, exit_, error),
+        "error": refused or _sentence(tx, current, state, exit_),
         "lease_expires_at": None,
         "collect_owner": attempt.lease_owner,
     }
@@ -85,12 +78,8 @@ def _recover(tx: Transaction, run: RunRow, lost: AttemptRow, max_recoveries: int
     )
 
 
-def _sentence(
-    tx: Transaction, attempt: AttemptRow, state: AttemptState, exit_: Exit | None, error: str | None
-) -> str | None:
+def _sentence(tx: Transaction, attempt: AttemptRow, state: AttemptState, exit_: Exit | None) -> str | None:
     """Say in one or two sentences why the attempt did not succeed."""
-    if error is not None:
-        return error[:_SENTENCE_LENGTH]
     match state:
         case AttemptState.SUCCEEDED:
             return None

@@ -13,8 +13,7 @@ from datetime import datetime, timedelta
 from snakeway import ids
 from snakeway.catalog import Catalog
 from snakeway.errors import SnakewayError, Unavailable
-from snakeway.model.attempt import AttemptState
-from snakeway.rows import AttemptRow, SupervisorRow, now
+from snakeway.rows import AttemptRow, RunRow, SupervisorRow, now
 from snakeway.settings import Settings
 from snakeway.store import Store, artifacts, attempts, runs, supervisors
 from snakeway.supervisor.collect import collect
@@ -22,7 +21,7 @@ from snakeway.supervisor.end import end
 from snakeway.supervisor.prepare import prepare
 from snakeway.supervisor.report import Report
 from snakeway.supervisor.warm import Launcher
-from snakeway.supervisor.watch import Seen, Watch
+from snakeway.supervisor.watch import Watch
 
 log = logging.getLogger(__name__)
 
@@ -152,8 +151,8 @@ class Supervisor:
 
     def _refuse(self, row: AttemptRow, error: str) -> None:
         with self._store.write() as tx:
-            run = end(tx, row, AttemptState.FAILED, None, self._settings.max_recoveries, error)
-        self._ended(row, Seen(run=run, state=AttemptState.FAILED))
+            run = end(tx, row, None, self._settings.max_recoveries, refused=error)
+        self._ended(row, run)
 
     def _look(self, row: AttemptRow, at: datetime, *, stop_requested: bool) -> bool:
         watch = self._watches.get(row.id)
@@ -161,21 +160,23 @@ class Supervisor:
             watch = self._watches[row.id] = Watch(self._store, self._settings, row, launched_at=None)
         try:
             seen = watch.look(row, at, stop_requested=stop_requested)
-        except OSError as error:
-            log.warning("cannot look at attempt %s: %s", row.id, error)
+        except Unavailable:
+            raise
+        except Exception:
+            log.exception("cannot look at attempt %s of run %s", row.id, row.run_id)
             return False
         self._report.jobs_ended(seen.ended_jobs)
         if seen.launch:
             self._launch(row, at)
-        if seen.state is not None:
-            self._ended(row, seen)
+        if seen.ended:
+            self._ended(row, seen.run)
         return seen.more
 
-    def _ended(self, row: AttemptRow, seen: Seen) -> None:
+    def _ended(self, row: AttemptRow, run: RunRow | None) -> None:
         self._watches.pop(row.id, None)
-        if seen.run is not None:
-            log.info("attempt %d of run %s: %s; the run is %s", row.number, row.run_id, seen.state, seen.run.state)
-            self._report.run_settled(seen.run)
+        if run is not None:
+            log.info("attempt %d of run %s has ended; the run is %s", row.number, row.run_id, run.state)
+            self._report.run_settled(run)
         self._collect_wake.set()
         self.wake()
 

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from snakeway.directory import AttemptDirectory, read_json, run_directory
-from snakeway.model.attempt import AttemptState, Exit, outcome
+from snakeway.model.attempt import AttemptState, Exit
 from snakeway.model.job import Job
 from snakeway.rows import AttemptRow, RunRow
 from snakeway.settings import Settings
@@ -29,8 +29,8 @@ class Seen:
 
     more: bool = False  # there are more events than one look takes in
     ended_jobs: list[Job] = field(default_factory=list)
-    run: RunRow | None = None  # set when the attempt has ended
-    state: AttemptState | None = None
+    ended: bool = False  # the attempt has ended, or is another supervisor's
+    run: RunRow | None = None  # its run, if the attempt has ended here
     launch: bool = False  # nobody has claimed the attempt: (re-)launch it
 
 
@@ -64,7 +64,7 @@ class Watch:
         claim = read_json(self._directory.process)
         self._take_plan(attempt, done=exit_ is not None or (claim or {}).get("step") == "run")
         if exit_ is not None:
-            return self._end(attempt, exit_, seen, stop_requested=stop_requested)
+            return self._end(attempt, exit_, seen)
         if stop_requested:
             self._directory.path.mkdir(parents=True, exist_ok=True)
             self._directory.stop.touch()
@@ -75,10 +75,10 @@ class Watch:
         match self._liveness(shim):
             case Liveness.DEAD:
                 self._take_events(attempt, seen, everything=True)
-                return self._end(attempt, self._exit(), seen, stop_requested=stop_requested, shim=shim)
+                return self._end(attempt, self._exit(), seen)
             case Liveness.ALIVE if stop_requested:
                 if self._ladder.climb(_identity(claim, "child"), now) is Rung.GIVEN_UP:
-                    return self._end(attempt, None, seen, stop_requested=True, shim=shim)
+                    return self._end(attempt, None, seen)
         return seen
 
     def _liveness(self, shim: Identity) -> Liveness:
@@ -95,8 +95,7 @@ class Watch:
         if now - self._launched_at < timedelta(seconds=self._settings.launch_grace_s):
             return seen
         if stop_requested or self._directory.process.exists() or self._launches >= _MAX_LAUNCHES:
-            error = None if stop_requested else "The attempt's process could not be started."
-            return self._end(attempt, None, seen, stop_requested=stop_requested, error=error)
+            return self._end(attempt, None, seen)
         seen.launch = True
         return seen
 
@@ -143,25 +142,15 @@ class Watch:
         data = read_json(self._directory.exit)
         return None if data is None else exit_from_json(data)
 
-    def _end(
-        self,
-        attempt: AttemptRow,
-        exit_: Exit | None,
-        seen: Seen,
-        *,
-        stop_requested: bool,
-        shim: Identity | None = None,
-        error: str | None = None,
-    ) -> Seen:
-        shim = shim or _identity(read_json(self._directory.process), "shim")
+    def _end(self, attempt: AttemptRow, exit_: Exit | None, seen: Seen) -> Seen:
+        shim = _identity(read_json(self._directory.process), "shim")
         if shim is not None:
             killed = kill_left_behind(shim, f"{ENV_ATTEMPT}={attempt.id}")
             if killed:
                 log.warning("attempt %s left %d processes behind; they were killed", attempt.id, killed)
-        state = outcome(exit_, stop_requested=stop_requested)
         with self._store.write() as tx:
-            seen.run = end(tx, attempt, state, exit_, self._settings.max_recoveries, error)
-        seen.state = state
+            seen.run = end(tx, attempt, exit_, self._settings.max_recoveries)
+        seen.ended = True
         return seen
 
 

@@ -1,0 +1,171 @@
+"""The command that finds out why something does not work."""
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import typer
+
+from snakeway.cli import checks, options, output
+from snakeway.cli.checks import Finding
+from snakeway.cli.connect import connect
+from snakeway.cli.failures import FAILED
+from snakeway.cli.output import Column
+from snakeway.cli.server import read_settings, server_part
+from snakeway.errors import Invalid, NotFound, ServerUnreachable, SnakewayError, StoreOutdated
+
+if TYPE_CHECKING:
+    from snakeway.settings import Settings
+
+_TIMEOUT_S = 5
+_DATABASE_WAIT_S = 3
+
+_COLUMNS: list[Column[Finding]] = [
+    Column("", lambda finding: finding.state, state=True),
+    Column("CHECK", lambda finding: finding.check),
+    Column("FOUND", lambda finding: finding.said),
+    Column("WHAT TO DO", lambda finding: finding.advice),
+]
+
+
+def doctor(as_json: options.Json = False) -> None:
+    """Check this installation, and the server.
+
+    Programs, packages, folders, database, workflows, targets; the server, if there is one. Changes nothing. Exits
+    with 1 if a check fails; warnings are about what only some need. When the output is not a terminal, the columns
+    are: ok, warn or fail; check; what was found; what to do.
+    """
+    findings = list(examine())
+    if as_json:
+        output.document([asdict(finding) for finding in findings])
+    else:
+        output.table(_COLUMNS, findings, empty="")
+    if any(finding.state == "fail" for finding in findings):
+        raise typer.Exit(FAILED)
+
+
+def examine() -> Iterator[Finding]:
+    """Yield everything that is found. A check that breaks is a finding itself, and the others go on."""
+    yield from _safely("python", checks.python)
+    yield from _safely("programs", checks.programs)
+    yield from _safely("server part", _server_part)
+    yield from _safely("opentelemetry", checks.open_telemetry)
+    yield from _safely("server", _server)
+
+
+def _safely(name: str, check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+    try:
+        yield from check()
+    except SnakewayError as error:
+        yield Finding(name, "fail", error.detail)
+    except Exception as error:  # noqa: BLE001  a doctor that falls ill itself helps nobody
+        yield Finding(name, "fail", f"the check broke: {type(error).__name__}: {error}")
+
+
+def _server_part() -> Iterator[Finding]:
+    try:
+        server_part("bootstrap")
+    except Invalid as error:
+        yield Finding(
+            "server part", "warn", "not installed: this machine can only talk to a server elsewhere", error.detail
+        )
+        return
+    yield from _safely("snakemake", checks.snakemake)
+    try:
+        settings = read_settings()
+    except Invalid as error:
+        yield Finding("settings", "fail", error.detail, "correct the environment variable")
+        return
+    yield from _safely("data folder", lambda: checks.data_folder(settings.data_dir))
+    yield from _safely("database", lambda: _database(settings))
+    yield from _safely("workflows", lambda: _workflows(settings))
+    yield from _safely("targets", lambda: _targets(settings))
+
+
+def _database(settings: "Settings") -> Iterator[Finding]:
+    from pathlib import Path
+
+    from sqlalchemy import make_url
+
+    from snakeway.store import Store
+
+    url = make_url(settings.store_url)
+    shown = url.render_as_string(hide_password=True)
+    if url.get_backend_name() == "sqlite" and not (url.database and Path(url.database).exists()):
+        # Looking would make the file.
+        yield Finding("database", "ok", f"{shown} will be made by 'snakeway serve'")
+        return
+    store = Store(settings.store_url, min(settings.database_wait_s, _DATABASE_WAIT_S))
+    try:
+        store.check()
+        yield Finding("database", "ok", f"{shown}, schema is this version's")
+    except StoreOutdated as error:
+        yield Finding("database", "fail", error.detail, "run 'snakeway migrate'")
+    except SnakewayError as error:
+        yield Finding(
+            "database", "fail", f"{shown}: {error.detail}", "check SNAKEWAY_DATABASE_URL, and that the database runs"
+        )
+    finally:
+        store.close()
+
+
+def _workflows(settings: "Settings") -> Iterator[Finding]:
+    from snakeway.catalog import Catalog
+
+    found = Catalog(settings).workflows()
+    good = [workflow.name for workflow in found if workflow.error is None]
+    for workflow in found:
+        if workflow.error is not None:
+            yield Finding(
+                f"workflow {workflow.name}", "fail", workflow.error, f"correct it in {settings.workflows_dir}"
+            )
+    if good:
+        yield Finding("workflows", "ok", f"{', '.join(good)} in {settings.workflows_dir}")
+    elif not found:
+        advice = "set SNAKEWAY_WORKFLOWS_DIR; workflows from git need none"
+        yield Finding("workflows", "warn", f"none in {settings.workflows_dir}", advice)
+
+
+def _targets(settings: "Settings") -> Iterator[Finding]:
+    from snakeway.catalog import Catalog
+
+    found = Catalog(settings).targets()
+    good = [target for target in found if target.error is None]
+    for target in found:
+        if target.error is not None:
+            yield Finding(f"target {target.name}", "fail", target.error, f"correct it in {settings.profiles_dir}")
+    for target in good:
+        missing = checks.executor(target.name, target.executor)
+        if missing is not None:
+            yield missing
+    if good:
+        yield Finding("targets", "ok", f"{', '.join(target.name for target in good)} in {settings.profiles_dir}")
+    elif not found:
+        advice = "set SNAKEWAY_PROFILES_DIR to a folder with a profile in each of its subfolders"
+        yield Finding("targets", "fail", f"none in {settings.profiles_dir}", advice)
+
+
+def _server() -> Iterator[Finding]:
+    with connect(_TIMEOUT_S) as client:
+        try:
+            health = client.ready()
+        except ServerUnreachable:
+            # Without an address nobody said that there must be one.
+            expected = "SNAKEWAY_URL" in os.environ
+            advice = "start it with 'snakeway serve', or set SNAKEWAY_URL"
+            yield Finding("server", "fail" if expected else "warn", f"nothing answers at {client.url}", advice)
+            return
+        except NotFound:
+            yield Finding("server", "fail", f"{client.url} is not a Snakeway server", "set SNAKEWAY_URL to one")
+            return
+    checked = health.get("checks")
+    wrong = {name: said for name, said in checked.items() if said != "ok"} if isinstance(checked, dict) else {}
+    yield Finding("server", "ok", f"answers at {client.url}")
+    for name, said in wrong.items():
+        advice = (
+            "start 'snakeway supervise', or 'snakeway serve' without --no-supervisor" if name == "supervisor" else ""
+        )
+        yield Finding(f"server: {name}", "fail", str(said), advice)
+    if isinstance(checked, dict) and "supervisor" not in wrong:
+        yield Finding("supervisor", "ok", "seen lately")
