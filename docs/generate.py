@@ -88,7 +88,7 @@ def settings() -> str:
 
 
 def _kind(name: str, field: FieldInfo) -> str:
-    kinds = {
+    kinds: dict[Any, str] = {
         Path: "folder",
         str: "text",
         int: "whole number",
@@ -97,8 +97,10 @@ def _kind(name: str, field: FieldInfo) -> str:
         list[str]: "JSON list of texts",
         bool: "true or false",
     }
-    plain = next((kind for kind in get_args(field.annotation) if kind is not NoneType), field.annotation)
-    return ", ".join([kinds[plain], *_bounds(field.metadata)])  # type: ignore[index]
+    annotation: Any = field.annotation
+    if annotation not in kinds:  # it may be None
+        annotation = next(kind for kind in get_args(annotation) if kind is not NoneType)
+    return ", ".join([kinds[annotation], *_bounds(field.metadata)])
 
 
 def _bounds(metadata: Iterable[object]) -> Iterator[str]:
@@ -325,13 +327,10 @@ def states(enum: type[StrEnum]) -> str:
     return table(("State", "Meaning"), [(state, _sentence(meaning)) for state, meaning in rows])
 
 
-def moves(allowed: Mapping[Any, frozenset[Any]]) -> str:
+def moves(enum: type[StrEnum], allowed: Mapping[Any, frozenset[Any]]) -> str:
     """A table of moves."""
-    kinds = list(allowed)
-    rows = [
-        [code(old), ", ".join(code(new) for new in kinds if new in allowed[old]) or "nothing: it is an end"] for old in kinds
-    ]
-    return table(("From", "To"), rows)
+    targets = {old: [code(new) for new in enum if new in allowed[old]] for old in enum}
+    return table(("From", "To"), [(code(old), ", ".join(new) or "nothing: it is an end") for old, new in targets.items()])
 
 
 def outcomes() -> str:
@@ -385,10 +384,10 @@ PARTS: dict[str, Callable[[], str]] = {
     "metrics": metrics,
     "files": files,
     "attempt states": lambda: states(attempt.AttemptState),
-    "attempt moves": lambda: moves(attempt.MOVES),
+    "attempt moves": lambda: moves(attempt.AttemptState, attempt.MOVES),
     "attempt outcomes": outcomes,
     "run states": lambda: states(run.RunState),
-    "run moves": lambda: moves(run.MOVES),
+    "run moves": lambda: moves(run.RunState, run.MOVES),
     "run settled": settled,
     "job states": lambda: states(job.JobState),
     "decisions": decisions,

@@ -92,7 +92,9 @@ def test_repeating_it_touches_nothing(run: Path, first: Version) -> None:
     assert {name: untouched(run / name) for name in before} == before
 
 
-def test_another_version_replaces_what_differs_and_removes_what_is_gone(run: Path, first: Version, second: Version) -> None:
+def test_another_version_replaces_what_differs_and_removes_what_is_gone(
+    run: Path, first: Version, second: Version
+) -> None:
     first.put_into(run)
     inode = (run / "resources/data.csv").stat().st_ino
     started = time.time_ns()
@@ -200,6 +202,22 @@ def test_a_kill_at_any_step_can_be_repaired_with_any_version(
     pytest.fail("it never came to its end")
 
 
+def test_a_kill_between_a_file_and_its_folder_can_be_repaired(
+    run: Path, first: Version, second: Version, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dying(*_: object, **__: object) -> None:
+        raise Killed
+
+    first.put_into(run)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "rmdir", dying)
+        with pytest.raises(Killed):
+            second.put_into(run)
+    assert (run / "scripts").is_dir()
+    second.put_into(run)
+    assert content(run) == SECOND
+
+
 def test_a_half_written_file_of_a_kill_is_removed_after_an_hour(run: Path, first: Version) -> None:
     first.put_into(run)
     for name, at in (("new-old", 1), ("new-young", time.time())):
@@ -237,7 +255,7 @@ def test_a_folder_in_the_place_of_a_file_is_left_alone(run: Path, first: Version
     with pytest.raises(InvalidWorkflow, match="both is a folder where the workflow has a file"):
         first.put_into(run)
     assert (run / "both/results").is_dir()
-    assert [name for name in os.listdir(run / ".snakeway") if name.startswith("new-")] == []
+    assert [name for name in os.listdir(run / ".snakeway") if name.startswith("new-")] == []  # noqa: PTH208
 
 
 def test_a_link_of_the_workflow_is_a_link_in_the_run(run: Path, tmp_path: Path) -> None:
@@ -266,7 +284,9 @@ def test_a_manifest_that_a_job_wrote_removes_nothing_else(run: Path, first: Vers
     assert (run / ".snakeway/run.json").exists()
 
 
-@pytest.mark.parametrize("text", ["", "[", "[]", "{}", '{"digest": 1, "files": []}', '{"digest": 1, "files": {"a": [1]}}', "[" * 99999])
+@pytest.mark.parametrize(
+    "text", ["", "[", "[]", "{}", '{"digest": 1, "files": []}', '{"digest": 1, "files": {"a": [1]}}', "[" * 99999]
+)
 def test_a_spoiled_manifest_counts_as_none(run: Path, first: Version, text: str) -> None:
     first.put_into(run)
     (run / ".snakeway/workflow.json").write_text(text)

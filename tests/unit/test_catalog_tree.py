@@ -164,7 +164,7 @@ def coarse(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_edit_within_the_same_tick_of_the_clock_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     coarse(monkeypatch)
     watched = Tree(write(tmp_path, {"a": "one", ".gitignore": "x"}))
-    before, index = watched.read()
+    before, _ = watched.read()
     with (tmp_path / "a").open("r+") as file:
         file.write("two")
     after, _ = watched.read()
@@ -227,7 +227,7 @@ def test_an_unreadable_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyP
         raise PermissionError(13, "Permission denied", path)
 
     monkeypatch.setattr(tree, "open_file", denied)
-    with pytest.raises(InvalidWorkflow, match="secret.txt cannot be read: Permission denied"):
+    with pytest.raises(InvalidWorkflow, match=r"secret\.txt cannot be read: Permission denied"):
         Tree(write(tmp_path, {"secret.txt": ""})).read()
 
 

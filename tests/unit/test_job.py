@@ -1,6 +1,7 @@
 import copy
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -83,8 +84,24 @@ def test_a_crash_between_two_intakes_changes_nothing(first: int, again_from: int
 
 def test_open_jobs_end_with_their_attempt() -> None:
     running, done = merged(started()), merged(started(), finished())
-    assert close([running, done], cancelled=False, at=9.0) == [running]
+    assert close([running, done], at=9.0, stopped_at=None) == [running]
     assert (running.state, running.ended_at) == (JobState.LOST, 9.0)
     stopped = merged(started())
-    close([stopped], cancelled=True, at=9.0)
+    close([stopped], at=9.0, stopped_at=8.0)
     assert stopped.state is JobState.CANCELLED
+
+
+@pytest.mark.parametrize(
+    ("end", "stopped_at", "expected"),
+    [
+        ({"exit_code": None, "signal": 2}, 2.0, JobState.CANCELLED),
+        ({"exit_code": 130, "signal": None}, 2.0, JobState.CANCELLED),
+        ({"exit_code": 7, "signal": None}, 2.0, JobState.FAILED),  # its own doing
+        ({"exit_code": None, "signal": 2}, 3.5, JobState.FAILED),  # before the stop was asked for
+        ({"exit_code": None, "signal": 9}, None, JobState.FAILED),
+    ],
+)
+def test_a_job_that_the_stop_ended_was_cancelled(end: dict[str, Any], stopped_at: float, expected: JobState) -> None:
+    job = merged(started(), failed(t=3.0, **end))
+    close([job], at=9.0, stopped_at=stopped_at)
+    assert job.state is expected

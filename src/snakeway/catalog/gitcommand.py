@@ -23,6 +23,9 @@ _KEPT = (
     "GIT_CONFIG_NOSYSTEM",
     "GIT_EXEC_PATH",
 )
+_CREDENTIALS = "SNAKEWAY_GIT_CREDENTIALS"
+_HELPER = f"!f() {{ test \"$1\" != get || printf '%s\\n' \"${_CREDENTIALS}\"; }}; f"
+_ORIGIN = re.compile(r"https?://[^/]*")
 _DAMAGE = re.compile(r"\.lock'|corrupt|bad object|garbage|not a git repository|index file|packfile|unable to read")
 
 
@@ -117,16 +120,22 @@ def _environment(source: GitSource) -> dict[str, str]:
         for key, value in os.environ.items()
         if not key.startswith(("GIT_", "SNAKEWAY_")) or key.startswith(_KEPT)
     }
-    return inherited | {
+    config = {"remote.origin.url": source.shown}
+    if source.credentials is not None:
+        # Not in the URL, which git's helpers have on their command lines, and for no host that a redirect leads to.
+        user, password = source.credentials
+        inherited[_CREDENTIALS] = f"username={user}" if password is None else f"username={user}\npassword={password}"
+        config[f"credential.{_ORIGIN.match(source.shown)[0]}.helper"] = _HELPER
+    settings = {"GIT_CONFIG_COUNT": str(len(config))}
+    for at, (key, value) in enumerate(config.items()):
+        settings |= {f"GIT_CONFIG_KEY_{at}": key, f"GIT_CONFIG_VALUE_{at}": value}
+    return inherited | settings | {
         "LC_ALL": "C",
         "GIT_TERMINAL_PROMPT": "0",
         "GIT_ASKPASS": "",  # none, not even the one of ssh
         "SSH_ASKPASS_REQUIRE": "never",
         "GIT_ALLOW_PROTOCOL": "file:git:http:https:ssh",
         "GIT_NO_REPLACE_OBJECTS": "1",
-        "GIT_CONFIG_COUNT": "1",
-        "GIT_CONFIG_KEY_0": "remote.origin.url",
-        "GIT_CONFIG_VALUE_0": source.url,
     }
 
 

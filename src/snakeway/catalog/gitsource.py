@@ -13,8 +13,10 @@ _MAX_REF = 255
 _MAX_PATH = 1024
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _BLANK = re.compile(r"[\s\x00-\x1f\x7f\\]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _USERINFO = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)[^/\s'\"]*@")
+_HTTP_USERINFO = re.compile(r"https?://([^/]*)@")
 _PASSWORD = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*://[^/@:]*):[^/]*@")
 # The rules of git-check-ref-format(1) for a name that need not have a slash, and no leading dash.
 _NO_REF = re.compile(
@@ -38,10 +40,22 @@ class GitSource:
 
     @property
     def shown(self) -> str:
-        """The URL without credentials, as it is stored and shown. The user of ssh stays: it is part of the address."""
+        """The URL without credentials, as git gets it, and as it is stored and shown.
+
+        The user of ssh stays: it is part of the address.
+        """
         if self.url.startswith("ssh://"):
             return _PASSWORD.sub(r"\1@", self.url)
         return without_credentials(self.url)
+
+    @property
+    def credentials(self) -> tuple[str, str | None] | None:
+        """User and password of an HTTP URL."""
+        found = _HTTP_USERINFO.match(self.url)
+        if found is None:
+            return None
+        user, colon, password = found[1].partition(":")
+        return unquote(user), unquote(password) if colon else None
 
     @property
     def name(self) -> str:
@@ -72,7 +86,10 @@ def git_source(url: str, ref: str, path: str, prefixes: Sequence[str]) -> GitSou
         )
     if len(url) > _MAX_URL or _BLANK.search(url):
         raise _invalid("url", f"{_show(url)} is too long for a git URL or contains spaces or backslashes; encode them")
-    host = _SCHEME.sub("", url).partition("/")[0].rpartition("@")[2]
+    authority = _SCHEME.sub("", url).partition("/")[0]
+    host = authority.rpartition("@")[2]
+    if _CONTROL.search(unquote(authority)):
+        raise _invalid("url", f"{_show(url)} has control characters in its user or host; give the plain address")
     if host.startswith("-") or ".." in map(unquote, url.split("/")):
         raise _invalid(
             "url", f"{_show(url)} has a host that begins with '-' or a '..' in its path; give the plain address"

@@ -116,10 +116,13 @@ class _Beneath:
 
     def remove(self, path: str, known: list[Entry]) -> None:
         """Remove a file if it is as known, and folders that become empty by it."""
-        if self.look(path) not in known:
+        found = self.look(path)
+        if found is not None and found not in known:
             return
-        with self._parent(path) as (folder, name):
-            os.unlink(name, dir_fd=folder)
+        if found is not None:
+            with self._parent(path) as (folder, name):
+                os.unlink(name, dir_fd=folder)
+        # Crash here: the next time the file is gone already, and its folders are still to be looked at.
         while path := posixpath.dirname(path):
             try:
                 with self._parent(path) as (folder, name):

@@ -141,4 +141,4 @@ def _sync(folder: str | Path) -> None:
 
 def _cannot_store(folder: Path, error: OSError) -> Unavailable:
     place = error.filename or folder
-    return Unavailable(f"the workflow cannot be stored: {place}: {error.strerror}; make room there, or make it writable")
+    return Unavailable(f"the workflow cannot be stored: {place}: {error.strerror}; make room, or make it writable")

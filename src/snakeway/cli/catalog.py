@@ -15,7 +15,12 @@ if TYPE_CHECKING:
 _WORKFLOWS: list[Column["Workflow"]] = [
     Column("WORKFLOW", lambda workflow: workflow["name"]),
     Column("DESCRIPTION", lambda workflow: workflow["description"]),
-    Column("DIGEST", lambda workflow: workflow["digest"], lambda workflow: (workflow["digest"] or "")[:12], whole=True),
+    Column(
+        "DIGEST",
+        lambda workflow: workflow["digest"],
+        lambda workflow: workflow["digest"].removeprefix("sha256:")[:12],
+        whole=True,
+    ),
     Column("ERROR", lambda workflow: workflow["error"]),
 ]
 _TARGETS: list[Column["Target"]] = [

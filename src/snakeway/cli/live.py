@@ -55,11 +55,12 @@ class Screen:
 
 def render_line(line: Line) -> Text:
     """Return one thing that happened as a line above the table."""
-    text = Text(f"{times.local(line.at)[11:]}  ", style="dim")
-    text.append(f"{output.clean(line.subject)} ", style="")
+    text = Text()
+    text.append(f"{times.local(line.at)[11:]}  ", style="dim")
+    text.append(f"{output.clean(line.subject)} ")
     text.append(line.state, style=output.state_style(line.state) or "bold")
     if line.text:
-        text.append(f"  {output.clean(line.text)}", style="")
+        text.append(f"  {output.clean(line.text)}")
     return text
 
 
@@ -77,7 +78,13 @@ def _bar(watch: Watch, width: int) -> Table:
     if watch.attempt > 1:
         words.append(Text(f"attempt {watch.attempt}"))
     words.append(Text(times.took(watch.run), style="dim"))
-    bar = ProgressBar(total=watch.total or 1, completed=watch.done, width=min(_LONGEST_BAR, max(10, width // 3)))
+    bar = ProgressBar(
+        total=watch.total or 1,
+        completed=watch.done,
+        width=min(_LONGEST_BAR, max(10, width // 3)),
+        complete_style="red" if watch.failed else "blue",
+        finished_style="green",
+    )
     grid.add_row(bar, *words)
     return grid
 

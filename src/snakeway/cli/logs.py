@@ -1,7 +1,7 @@
 """The command that prints what a run or a job wrote, and goes on printing while it is written."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -33,21 +33,35 @@ def logs(
     tail: Annotated[
         int | None, typer.Option("--tail", min=0, metavar="N", help="Only the last N lines, and what follows.")
     ] = None,
+    as_json: options.Json = False,
 ) -> None:
     """Print the output of snakemake, or the log of one job.
 
-    With --follow, an attempt that is started while this command runs is followed, too.
+    With --follow, an attempt that is started while this command runs is followed, too. With --json the log is one text
+    in an object; with both, each line is an object of its own.
     """
     with connect() as client:
         id_ = run_id(client, run)
         if not follow:
-            for chunk in _Log(client, id_, job, attempt).read(tail=tail):
-                output.write_bytes(chunk)
+            _print(_Log(client, id_, job, attempt), tail, as_json=as_json)
             return
+        show = _JsonLines() if as_json else output.write_bytes
         try:
-            _follow(client, id_, job, attempt, tail)
+            _follow(client, id_, job, attempt, tail, show)
         except KeyboardInterrupt:
             raise typer.Exit(INTERRUPTED) from None
+
+
+class _JsonLines:
+    """Makes an object of each line."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def __call__(self, data: bytes) -> None:
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            output.json_line({"text": line.decode(errors="replace")})
 
 
 class _Log:
@@ -55,6 +69,9 @@ class _Log:
 
     def __init__(self, client: "Client", id_: str, job: int | None, attempt: int | None) -> None:
         self._client, self._id, self._job, self._attempt = client, id_, job, attempt
+
+    def name(self) -> dict[str, str | int | None]:
+        return {"run": self._id, "attempt": self._attempt, "job": self._job}
 
     def read(self, *, start: int = 0, tail: int | None = None) -> Iterator[bytes]:
         if self._job is None:
@@ -86,11 +103,22 @@ class _Log:
         return found["state"] not in job_rules.ENDED
 
 
-def _follow(client: "Client", id_: str, job: int | None, attempt: int | None, tail: int | None) -> None:
+def _print(log: _Log, tail: int | None, *, as_json: bool) -> None:
+    chunks = log.read(tail=tail)
+    if as_json:
+        output.document({**log.name(), "text": b"".join(chunks).decode(errors="replace")})
+        return
+    for chunk in chunks:
+        output.write_bytes(chunk)
+
+
+def _follow(
+    client: "Client", id_: str, job: int | None, attempt: int | None, tail: int | None, show: Callable[[bytes], None]
+) -> None:
     fixed = attempt is not None or job is not None
     number = attempt or newest_attempt(client, id_)
     while True:
-        _follow_one(_Log(client, id_, job, number), tail)
+        _follow_one(_Log(client, id_, job, number), tail, show)
         newer = None if fixed else newest_attempt(client, id_)
         if newer is None or number is None or newer <= number:
             return
@@ -98,7 +126,7 @@ def _follow(client: "Client", id_: str, job: int | None, attempt: int | None, ta
         number, tail = newer, None
 
 
-def _follow_one(log: _Log, tail: int | None) -> None:
+def _follow_one(log: _Log, tail: int | None, show: Callable[[bytes], None]) -> None:
     offset: int | None = None if tail is not None else 0
     pause, misses = _FIRST_PAUSE_S, _PATIENCE  # a server that never answered is not waited for
     while True:
@@ -109,7 +137,7 @@ def _follow_one(log: _Log, tail: int | None) -> None:
             if offset is None:
                 offset = log.start_of_tail(tail or 0)
             for chunk in log.read(start=offset):
-                output.write_bytes(chunk)
+                show(chunk)
                 came += len(chunk)
                 offset += len(chunk)
             misses = 0

@@ -133,7 +133,7 @@ def as_json(value: Any, indent: int | None = None) -> str:
     return _C1.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
-def table(columns: Sequence[Column[T]], items: Iterable[T], *, empty: str, title: str | None = None) -> None:
+def table(columns: Sequence[Column[T]], items: Iterable[T], *, empty: str) -> None:
     """Show a list; ``empty`` is what a person is told when there is nothing in it."""
     if not is_terminal():
         for item in items:
@@ -143,28 +143,29 @@ def table(columns: Sequence[Column[T]], items: Iterable[T], *, empty: str, title
     if not found:
         hint(empty)
         return
-    console().print(rich_table(columns, found, title=title))
+    console().print(rich_table(columns, found))
 
 
-def rich_table(columns: Sequence[Column[T]], items: Iterable[T], *, title: str | None = None) -> "Table":
-    """Return a list as rich's table; every field is plain text there, never markup."""
+def rich_table(columns: Sequence[Column[T]], items: Sequence[T]) -> "Table":
+    """Return a list as rich's table: fields are plain text there, never markup, and empty columns are left out."""
     from rich.table import Table
     from rich.text import Text
 
-    result = Table(
-        box=None, title=title, title_justify="left", header_style="bold", pad_edge=False, padding=(0, 2, 0, 0)
-    )
+    result = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    fields = []
     for column in columns:
+        texts = [clean(column.shown(item) if column.shown else column.value(item)) for item in items]
+        if not any(texts):
+            continue
         result.add_column(
             column.title,
             justify="right" if column.right else "left",
             no_wrap=column.whole or column.state or column.right,
             overflow="fold",
         )
-    for item in items:
-        texts = [clean(column.shown(item) if column.shown else column.value(item)) for column in columns]
-        styles = [state_style(text) if column.state else "" for column, text in zip(columns, texts, strict=True)]
-        result.add_row(*(Text(text, style=style) for text, style in zip(texts, styles, strict=True)))
+        fields.append([Text(text, style=state_style(text) if column.state else "") for text in texts])
+    for row in zip(*fields, strict=True):
+        result.add_row(*row)
     return result
 
 

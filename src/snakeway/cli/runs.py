@@ -111,6 +111,7 @@ def rm(
     run: options.RunArgument,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     quiet: options.Quiet = False,
+    as_json: options.Json = False,
 ) -> None:
     """Remove an ended run with all its files.
 
@@ -121,7 +122,9 @@ def rm(
         if not yes:
             _confirm(found)
         client.delete(found["id"])
-    if not quiet:
+    if as_json:
+        output.document({"id": found["id"], "removed": True})
+    elif not quiet:
         output.line(found["id"], "removed")
 
 

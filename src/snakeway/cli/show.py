@@ -161,8 +161,12 @@ def _why(attempt: "Attempt") -> str:
 
 
 def _executed(client: "Client", attempt: "Attempt") -> str:
-    rules = client.rules(attempt["run_id"], attempt=attempt["number"]) if attempt["jobs"]["total"] else []
-    return ", ".join(f"{rule['rule']} ({sum(rule['states'].values())})" for rule in rules)
+    if attempt["dry_run"]:
+        counts = attempt["plan"]["by_rule"] if attempt["plan"] else {}
+    else:
+        rules = client.rules(attempt["run_id"], attempt=attempt["number"])
+        counts = {rule["rule"]: sum(rule["states"].values()) for rule in rules}
+    return ", ".join(f"{rule} ({count})" for rule, count in counts.items())
 
 
 def _exit(attempt: "Attempt") -> str:

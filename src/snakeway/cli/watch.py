@@ -1,6 +1,7 @@
 """What is known of a run that is being followed: grown from the events of its stream, without any output."""
 
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -37,7 +38,8 @@ class Watch:
     done: int = 0
     total: int = 0
     failed: int = 0
-    ended: bool = False
+    clock: Callable[[], float] = time.time
+    told: str = ""  # the run's state that was told last
 
     def take(self, event: "StreamEvent") -> list[Line]:
         """Take an event in and return what is to be told of it. What a newer server may send is passed over."""
@@ -63,11 +65,11 @@ class Watch:
         return sorted(found, key=lambda job: (job.state != JobState.RUNNING, job.started_at or job.submitted_at or 0))
 
     def _take_run(self, event: "StreamEvent") -> list[Line]:
-        old, self.run = self.run, event.data  # type: ignore[assignment]
-        self.ended = event.type == "end"
-        if self.run["state"] == old["state"] and not self.ended:
+        self.run = event.data  # type: ignore[assignment]
+        if self.run["state"] == self.told:
             return []
-        at = self.run["ended_at"] or self.run["started_at"] or self.run["created_at"]
+        self.told = self.run["state"]
+        at = self.run["ended_at"] or _moment(self.clock())
         return [Line(at, f"run {self.run['id']}", self.run["state"], self.run["error"] or "", important=True)]
 
     def _lines(self, type_: str, data: dict[str, Any]) -> Iterable[Line]:

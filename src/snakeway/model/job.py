@@ -26,6 +26,7 @@ class JobState(StrEnum):
     LOST = "lost"
 
 
+SHELL_SIGNAL_BASE = 128  # a shell's exit code for a program that a signal ended is this plus the signal's number
 ENDED = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED, JobState.LOST})
 
 
@@ -132,12 +133,22 @@ def _ended_try(job: Job) -> dict[str, Any]:
     }
 
 
-def close(jobs: Iterable[Job], *, cancelled: bool, at: float) -> list[Job]:
-    """End the jobs that their ended attempt left open; returns those that changed."""
+def close(jobs: Iterable[Job], *, at: float, stopped_at: float | None) -> list[Job]:
+    """End the jobs that their ended attempt left open; returns those that changed.
+
+    ``stopped_at`` is when the attempt's stop was asked for, None unless it was cancelled. Jobs that a signal ended
+    after that are reported as failed by Snakemake, but it was the stop that ended them.
+    """
     changed = []
     for job in jobs:
-        if job.state not in ENDED:
-            job.state = JobState.CANCELLED if cancelled else JobState.LOST
+        by_signal = job.signal is not None or (job.exit_code or 0) > SHELL_SIGNAL_BASE
+        interrupted = job.state is JobState.FAILED and by_signal and (job.ended_at or 0) >= (stopped_at or at)
+        if stopped_at is not None and interrupted:
+            job.state = JobState.CANCELLED
+        elif job.state not in ENDED:
+            job.state = JobState.LOST if stopped_at is None else JobState.CANCELLED
             job.ended_at = at
-            changed.append(job)
+        else:
+            continue
+        changed.append(job)
     return changed

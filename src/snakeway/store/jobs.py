@@ -8,7 +8,7 @@ from sqlalchemy import func
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import col, select
 
-from snakeway.model.job import ENDED, Job, JobState
+from snakeway.model.job import Job, JobState
 from snakeway.rows import JobRow
 from snakeway.store.database import Transaction
 from snakeway.store.page import Page, cut, decode, decode_number
@@ -29,11 +29,18 @@ def load(tx: Transaction, attempt_id: str, numbers: Collection[int]) -> dict[int
     return found
 
 
-def load_open(tx: Transaction, attempt_id: str) -> list[Job]:
-    """Return the attempt's jobs that have not ended."""
-    open_states = [state for state in JobState if state not in ENDED]
-    rows = tx.exec(select(JobRow).where(col(JobRow.attempt_id) == attempt_id, col(JobRow.state).in_(open_states))).all()
+def load_not_succeeded(tx: Transaction, attempt_id: str) -> list[Job]:
+    """Return the attempt's jobs that have not succeeded (yet)."""
+    rows = tx.exec(
+        select(JobRow).where(col(JobRow.attempt_id) == attempt_id, col(JobRow.state) != JobState.SUCCEEDED)
+    ).all()
     return [to_job(row) for row in rows]
+
+
+def count(tx: Transaction, attempt_id: str, state: JobState) -> int:
+    """Return how many of the attempt's jobs are in ``state``: one index range."""
+    query = select(func.count()).select_from(JobRow)
+    return tx.exec(query.where(col(JobRow.attempt_id) == attempt_id, col(JobRow.state) == state)).one()
 
 
 def load_all(tx: Transaction, attempt_id: str) -> list[Job]:

@@ -30,14 +30,16 @@ def end(
         return None
     state = AttemptState.FAILED if refused else outcome(exit_, stop_requested=run.stop_requested_at is not None)
     ended_at = datetime.fromtimestamp(exit_.ended_at, UTC) if exit_ else now()
-    open_jobs = jobs.load_open(tx, attempt.id)
-    cancelled = state is AttemptState.CANCELLED
-    jobs.save(tx, run.id, attempt.id, job_rules.close(open_jobs, cancelled=cancelled, at=ended_at.timestamp()))
+    stopped = state is AttemptState.CANCELLED and run.stop_requested_at is not None
+    stopped_at = run.stop_requested_at.timestamp() if stopped and run.stop_requested_at else None
+    closed = job_rules.close(jobs.load_not_succeeded(tx, attempt.id), at=ended_at.timestamp(), stopped_at=stopped_at)
+    jobs.save(tx, run.id, attempt.id, closed)
     values: dict[str, Any] = {
         "ended_at": ended_at,
         "exit_code": exit_.exit_code if exit_ else None,
         "exit_signal": exit_.signal if exit_ else None,
         "error": refused or _sentence(tx, current, state, exit_),
+        "jobs_failed": jobs.count(tx, attempt.id, job_rules.JobState.FAILED),
         "lease_expires_at": None,
         "collect_owner": attempt.lease_owner,
     }
