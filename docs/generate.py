@@ -165,12 +165,12 @@ def routes() -> str:
     parts = []
     for tag in document["tags"]:
         parts.append(f"## {tag['name'].capitalize()}\n\n{tag['description']}")
-        for path, operations in document["paths"].items():
+        for path, operations in sorted(document["paths"].items()):
             of_tag = {method: each for method, each in operations.items() if tag["name"] in each.get("tags", ())}
-            if of_tag.keys() == {"get", "head"}:
-                parts.append(_route(["GET", "HEAD"], path, of_tag["get"]))
-                continue
-            parts += [_route([method.upper()], path, operation) for method, operation in of_tag.items()]
+            head = of_tag.pop("head", None)  # answers as GET does, without the body
+            for method in sorted(of_tag, key=("get", "post", "put", "patch", "delete").index):
+                methods = ["GET", "HEAD"] if head and method == "get" else [method.upper()]
+                parts.append(_route(methods, path, of_tag[method]))
     return "\n\n".join(parts)
 
 
@@ -192,7 +192,7 @@ def _route(methods: Sequence[str], path: str, operation: Json) -> str:
         parts.append(table(("Parameter", "In", "Type", "Meaning"), rows))
     if "requestBody" in operation:
         parts.append(f"Body: {_content(operation['requestBody'])}.")
-    answers = [_answer(status, answer) for status, answer in operation["responses"].items()]
+    answers = [_answer(status, answer) for status, answer in sorted(operation["responses"].items())]
     parts.append("\n".join(line for line in answers if line))
     return "\n\n".join(filter(None, parts))
 
@@ -224,7 +224,7 @@ def shapes() -> str:
     schemas = openapi()["components"]["schemas"]
     parts = []
     for name, schema in sorted(schemas.items()):
-        parts.append(f"### {name}\n\n{schema.get('description', '')}".rstrip())
+        parts.append(f"### {name}")
         if "enum" in schema:
             parts.append(_type(schema))
             continue
@@ -247,7 +247,7 @@ def _type(schema: Json) -> str:
     if "$ref" in schema:
         name = schema["$ref"].rpartition("/")[2]
         return f"[{name}](#{name.lower()})"
-    for either in ("oneOf", "anyOf"):
+    for either in ("oneOf", "anyOf", "allOf"):
         if either in schema:
             return " or ".join(dict.fromkeys(map(_type, schema[either])))
     if "enum" in schema:

@@ -11,7 +11,8 @@ reader ignores types and members it does not know, so that plugin and server may
     job               job, try, rule, wildcards, input, output, log, benchmark, reason, threads, resources, shell,
                       checkpoint, local (runs beside snakemake, so it has started)
     job_finished      job, try, started_at, ended_at (absent when Snakemake keeps no metadata file for the job)
-    job_failed        job, try, rule, exit_code (128 + signal when killed), signal, message, log, log_tail, external_id
+    job_failed        job, try, rule, exit_code (128 + signal when killed), signal, message, external_id,
+                      log (path), log_tail (the end of that log)
     progress          done, total
     error             exception, message
     attempt_ended     lost (events that could not be written)

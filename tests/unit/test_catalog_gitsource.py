@@ -76,8 +76,9 @@ def test_refs_that_git_has_are_taken(ref: str) -> None:
 @pytest.mark.parametrize(
     "ref",
     [
-        *["", "--upload-pack=x", "-x", "a b", "a..b", "a~1", "a^", "a:b", "a?", "a*", "a[", "a\\b", "/a", "a/", "a//b", "@"]
-    + ["@{-1}", "a.lock", "a.lock/b", ".a", "a/.b", "a.", "a\nb", "a\0b", "x" * 300],
+        *["", "--upload-pack=x", "-x", "a b", "a..b", "a~1", "a^", "a:b", "a?", "a*", "a[", "a\\b", "/a", "a/", "a//b"],
+        *["@", "@{-1}", "a.lock", "a.lock/b", ".a", "a/.b", "a.", "a\nb", "a\0b", "x" * 300],
+    ],
 )
 def test_what_cannot_be_a_ref_is_refused(ref: str) -> None:
     with pytest.raises(Invalid) as caught:
@@ -141,3 +142,10 @@ def test_a_full_commit_id_is_known_as_such() -> None:
     assert git_source("https://host/x", "A" * 40, "", DEFAULT).commit == "a" * 40
     assert git_source("https://host/x", "a" * 64, "", DEFAULT).commit == "a" * 64
     assert git_source("https://host/x", "a" * 39, "", DEFAULT).commit is None
+
+
+def test_the_credentials_of_http_are_taken_from_the_url() -> None:
+    assert git_source("https://us%40er:p%2Fw@host/x", "HEAD", "", DEFAULT).credentials == ("us@er", "p/w")
+    assert git_source("https://token@host/x", "HEAD", "", DEFAULT).credentials == ("token", None)
+    assert git_source("https://host/x@v1", "HEAD", "", DEFAULT).credentials is None
+    assert git_source("ssh://git@host/x", "HEAD", "", DEFAULT).credentials is None

@@ -39,7 +39,10 @@ def test_times_of_snakemake_replace_our_own() -> None:
 
 
 def test_a_failure_keeps_what_it_said() -> None:
-    job = merged(started(), failed(exit_code=137, signal=9, log_tail="out of memory", external_id="42"))
+    end = failed(exit_code=137, signal=9, log="slurm.log", log_tail="out of memory", external_id="42")
+    job = merged(started(), end)
+    assert job.logs == ["slurm.log", "a.log"]
+    assert merged(started(), end, end).logs == job.logs
     assert (job.state, job.exit_code, job.signal, job.log_tail, job.external_id) == (
         JobState.FAILED,
         137,

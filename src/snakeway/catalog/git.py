@@ -7,8 +7,8 @@ a stranger's permission:
     objects-40.git/        bare repository with the commits that were asked for, without their history
     exports/               digests of what was exported already, by commit and path
 
-Everything in it can be fetched again, and the folder may be removed whenever no lock is held. URL and credentials
-are handed to git in its environment: command lines can be read by every user of the machine.
+Everything in it can be fetched again, and the folder may be removed whenever no lock is held. Credentials are handed
+to git in its environment: command lines can be read by every user of the machine.
 """
 
 import difflib
@@ -101,9 +101,7 @@ class Mirror:
         try:
             try:
                 export(self._git(commit), commit, self._source, destination)
-            except GitError as error:
-                if not error.is_damage:
-                    raise
+            except GitError:  # nothing was asked of the network, so our copy is damaged
                 self._forget(commit)
                 self._fetch(commit)
                 shutil.rmtree(destination)

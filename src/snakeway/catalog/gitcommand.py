@@ -24,9 +24,9 @@ _KEPT = (
     "GIT_EXEC_PATH",
 )
 _CREDENTIALS = "SNAKEWAY_GIT_CREDENTIALS"
-_HELPER = f"!f() {{ test \"$1\" != get || printf '%s\\n' \"${_CREDENTIALS}\"; }}; f"
+_HELPER = f'!f() {{ test "$1" != get || printf \'%s\\n\' "${_CREDENTIALS}"; }}; f'
 _ORIGIN = re.compile(r"https?://[^/]*")
-_DAMAGE = re.compile(r"\.lock'|corrupt|bad object|garbage|not a git repository|index file|packfile|unable to read")
+_DAMAGE = re.compile(r"\.lock'|corrupt|bad object|garbage|not a git repository|index file|packfile|bad config")
 
 
 class GitError(Exception):
@@ -129,14 +129,18 @@ def _environment(source: GitSource) -> dict[str, str]:
     settings = {"GIT_CONFIG_COUNT": str(len(config))}
     for at, (key, value) in enumerate(config.items()):
         settings |= {f"GIT_CONFIG_KEY_{at}": key, f"GIT_CONFIG_VALUE_{at}": value}
-    return inherited | settings | {
-        "LC_ALL": "C",
-        "GIT_TERMINAL_PROMPT": "0",
-        "GIT_ASKPASS": "",  # none, not even the one of ssh
-        "SSH_ASKPASS_REQUIRE": "never",
-        "GIT_ALLOW_PROTOCOL": "file:git:http:https:ssh",
-        "GIT_NO_REPLACE_OBJECTS": "1",
-    }
+    return (
+        inherited
+        | settings
+        | {
+            "LC_ALL": "C",
+            "GIT_TERMINAL_PROMPT": "0",
+            "GIT_ASKPASS": "",  # none, not even the one of ssh
+            "SSH_ASKPASS_REQUIRE": "never",
+            "GIT_ALLOW_PROTOCOL": "file:git:http:https:ssh",
+            "GIT_NO_REPLACE_OBJECTS": "1",
+        }
+    )
 
 
 def _reason(said: str, code: int) -> str:

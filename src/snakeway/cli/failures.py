@@ -96,7 +96,8 @@ def _of_usage(error: Exception) -> str:
     said = error.format_message() if hasattr(error, "format_message") else str(error)
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "snakeway"
-    return f"{output.clean(said).rstrip('.')} (see '{path} --help')"
+    said = output.clean(said).replace("Value error, ", "").rstrip(".")
+    return f"{said} (see '{path} --help')"
 
 
 def _of_the_system(error: OSError) -> str:

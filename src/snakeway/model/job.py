@@ -115,7 +115,8 @@ def _merge_failure(job: Job, event: Event) -> None:
     job.exit_code, job.signal = event.get("exit_code"), event.get("signal")
     job.message = str(event.get("message") or "")
     job.log_tail = event.get("log_tail")
-    job.logs = event.get("log") or job.logs
+    log = event.get("log")  # the one that log_tail is the end of; a cluster's own log is not among the rule's
+    job.logs = [log, *(other for other in job.logs if other != log)] if log else job.logs
     job.external_id = event.get("external_id") or job.external_id
 
 
