@@ -3,12 +3,11 @@
     python docs/generate.py            writes them
     python docs/generate.py --check    says which are out of date, and fails if any is
 
-A page holds such a part between two comments, ``<!-- begin generated: NAME -->`` and ``<!-- end generated -->``; NAME is
-one of `PARTS`, or ``problem CODE``. What stands outside of them is written by hand.
+A page holds such a part between two comments, ``<!-- begin generated: NAME -->`` and ``<!-- end generated -->``.
+NAME is one of `PARTS`, or ``problem CODE``. What stands outside of them is written by hand.
 """
 
 import inspect
-import itertools
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -33,9 +32,7 @@ from snakeway.telemetry import names
 from snakeway.telemetry.metrics import Metrics
 
 DOCS = Path(__file__).parent
-REGION = re.compile(
-    r"(<!-- begin generated: (?P<name>[a-z][a-z_ -]*) -->\n).*?(<!-- end generated -->)", re.DOTALL
-)
+REGION = re.compile(r"(<!-- begin generated: (?P<name>[a-z][a-z_ -]*) -->\n).*?(<!-- end generated -->)", re.DOTALL)
 
 Json = Mapping[str, Any]
 
@@ -133,7 +130,13 @@ def commands() -> str:
         for name in group.list_commands(context):
             command = group.get_command(context, name)
             with command.make_context(name, [], parent=context, resilient_parsing=True) as inner:
-                parts += [f"## snakeway {name}", "```text", _usage(command, inner), "```", inspect.cleandoc(command.help)]
+                parts += [
+                    f"## snakeway {name}",
+                    "```text",
+                    _usage(command, inner),
+                    "```",
+                    inspect.cleandoc(command.help),
+                ]
                 parts += [_option(*record) for record in _records(command, inner)]
     return "\n\n".join(parts).replace("```text\n\n", "```text\n").replace("\n\n```\n", "\n```\n")
 
@@ -259,7 +262,9 @@ def _type(schema: Json) -> str:
         return f"list of {_type(schema.get('items', {}))}"
     if isinstance(schema.get("additionalProperties"), Mapping) and schema["additionalProperties"]:
         return f"object of {_type(schema['additionalProperties'])}"
-    return " or ".join(kind) if isinstance(kind, list) else f"{kind} ({schema['format']})" if "format" in schema else kind
+    return (
+        " or ".join(kind) if isinstance(kind, list) else f"{kind} ({schema['format']})" if "format" in schema else kind
+    )
 
 
 def problem(kind: problems.Kind) -> str:
@@ -330,7 +335,9 @@ def states(enum: type[StrEnum]) -> str:
 def moves(enum: type[StrEnum], allowed: Mapping[Any, frozenset[Any]]) -> str:
     """A table of moves."""
     targets = {old: [code(new) for new in enum if new in allowed[old]] for old in enum}
-    return table(("From", "To"), [(code(old), ", ".join(new) or "nothing: it is an end") for old, new in targets.items()])
+    return table(
+        ("From", "To"), [(code(old), ", ".join(new) or "nothing: it is an end") for old, new in targets.items()]
+    )
 
 
 def outcomes() -> str:
@@ -342,7 +349,8 @@ def outcomes() -> str:
         "no `exit.json`, and the process is gone": None,
     }
     rows = [
-        (said, *(code(attempt.outcome(end, stop_requested=asked)) for asked in (False, True))) for said, end in ends.items()
+        (said, *(code(attempt.outcome(end, stop_requested=asked)) for asked in (False, True)))
+        for said, end in ends.items()
     ]
     return table(("What is found", "Nobody asked for a stop", "Somebody asked for a stop"), rows)
 

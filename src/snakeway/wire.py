@@ -120,19 +120,26 @@ class Complain:
 def read_events(path: Path, offset: int, max_bytes: int) -> tuple[list[Event], int]:
     """Return the whole events that begin at byte ``offset``, and the offset behind the last of them.
 
-    Reads at most ``max_bytes`` (more when a single line is longer). A line that is not JSON is passed over: it is the
-    trace of a full disk or a crash, and the gap in ``seq`` tells. A file that does not exist has no events.
+    Reads at most ``max_bytes``. A line that is not an event is passed over, and so is one that is longer than that: it
+    is the trace of a full disk, a crash or somebody else's writing, and the gap in ``seq`` tells. What is not a plain
+    file has no events, and neither has one that does not exist.
     """
+    data = read_lines(path, offset, max_bytes)
+    return list(parse_lines(data)), offset + len(data)
+
+
+def read_lines(path: Path, offset: int, max_bytes: int) -> bytes:
+    """Return the whole lines that begin at byte ``offset``, at most ``max_bytes``; the broken head of a longer line."""
     try:
+        if not path.is_file():  # a device could be read for ever
+            return b""
         with path.open("rb") as file:
             file.seek(offset)
             data = file.read(max_bytes)
-            if b"\n" not in data and len(data) == max_bytes:
-                data += file.readline()
     except FileNotFoundError:
-        return [], offset
+        return b""
     end = data.rfind(b"\n") + 1
-    return list(parse_lines(data[:end])), offset + end
+    return data[:end] if end or len(data) < max_bytes else data
 
 
 def parse_lines(data: bytes) -> Iterator[Event]:

@@ -47,9 +47,7 @@ NO_OUTPUTS = {
     "results/onsuccess.txt",
 }
 
-_JOB = re.compile(
-    r"^ *(?:local)?(?:rule|checkpoint) (\w+):\n(?: +(?:input|output|log|benchmark): .*\n)* +jobid: (\d+)$", re.M
-)
+_JOB = re.compile(r"^ *(?:local)?(?:rule|checkpoint) (\w+):\n(?: +\w+: .*\n)*? +jobid: (\d+)$", re.M)
 _FINISHED = re.compile(r"^Finished jobid: (\d+) ", re.M)
 
 
@@ -100,7 +98,8 @@ class Pair:
 @pytest.fixture(scope="module")
 def pairs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, Pair]]:
     """All workflows that are to be tested, under way: several at a time, by bare snakemake and on one server."""
-    wanted = [str(item.callspec.params["name"]) for item in request.session.items if _is_here(item)]
+    items: list[Any] = request.session.items
+    wanted = [str(item.callspec.params["name"]) for item in items if item.path == Path(__file__)]
     folder = tmp_path_factory.mktemp("conformance")
     (folder / "profiles" / "local").mkdir(parents=True)
     (folder / "profiles" / "local" / "config.yaml").write_text(PROFILE)
@@ -215,7 +214,3 @@ def contents(files: Files) -> dict[str, bytes]:
 
 def digest_of(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
-
-
-def _is_here(item: Any) -> bool:
-    return bool(item.path == Path(__file__))

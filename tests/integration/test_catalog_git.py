@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from snakeway.catalog import Catalog
-from snakeway.errors import Invalid, InvalidWorkflow, SourceUnreachable, WorkflowNotFound
+from snakeway.errors import Invalid, InvalidWorkflow, SourceUnreachable, Unavailable, WorkflowNotFound
 from snakeway.settings import Settings
 from tests.support.gitserver import bare_repository, git_http_server
 from tests.support.processes import run
@@ -205,7 +205,7 @@ def test_a_commit_from_the_future_has_files_of_today(repository: Repository, cat
 def test_links_that_lead_out_are_refused(repository: Repository, catalog: Catalog, links: dict[str, str]) -> None:
     repository.commit(MAIN, links)
     with pytest.raises(
-        InvalidWorkflow, match="the link '.*' (leads out of the workflow|has an absolute path); make it"
+        InvalidWorkflow, match=r"the link '.*' (leads out of the workflow|has an absolute path); make it"
     ):
         catalog.pin_git(repository.url)
     assert list(catalog._snapshots._folder.iterdir()) == []
@@ -271,7 +271,7 @@ def test_too_much_is_refused_before_it_is_written(
 def test_an_unknown_ref_is_answered_with_a_close_one(repository: Repository, url: str, catalog: Catalog) -> None:
     commit = repository.commit(MAIN)
     repository.git("branch", "y/refs/heads/mian", commit)
-    with pytest.raises(WorkflowNotFound, match="has no branch or tag 'mian'; did you mean .*'main'"):
+    with pytest.raises(WorkflowNotFound, match=r"has no branch or tag 'mian'; did you mean .*'main'"):
         catalog.pin_git(url, "mian")
     with pytest.raises(WorkflowNotFound, match="must be named by its full id"):
         catalog.pin_git(url, commit[:10])
@@ -279,7 +279,7 @@ def test_an_unknown_ref_is_answered_with_a_close_one(repository: Repository, url
         catalog.pin_git(url, "1" * 40)
     blob = repository.git("rev-parse", "HEAD:README.md")
     repository.git("tag", "blob", blob)
-    with pytest.raises(WorkflowNotFound, match="'blob' of .* is not a commit"):
+    with pytest.raises(WorkflowNotFound, match=r"'blob' of .* is not a commit"):
         catalog.pin_git(url, "blob")
 
 
@@ -519,6 +519,14 @@ def test_the_folder_of_a_repository_may_be_removed(repository: Repository, catal
     workflow = catalog.pin_git(repository.url)
     shutil.rmtree(tmp_path / "data/git")
     assert catalog.pin_git(repository.url) == workflow
+
+
+def test_a_folder_that_cannot_be_written_is_named(repository: Repository, catalog: Catalog, tmp_path: Path) -> None:
+    repository.commit(MAIN)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/git").write_text("")
+    with pytest.raises(Unavailable, match=r"data/git.* cannot be used to fetch into: .*; make room"):
+        catalog.pin_git(repository.url)
 
 
 def test_a_repository_of_sha256_is_taken(repository: Repository, catalog: Catalog, tmp_path: Path) -> None:

@@ -113,7 +113,7 @@ def test_numbers_that_are_not_finite_become_null() -> None:
     assert [event[name] for name in "abcd"] == [None, None, None, 1.5]
 
 
-@given(st.integers(0, 30), st.integers(1, 400))
+@given(st.integers(0, 30), st.integers(100, 400))
 def test_reading_in_pieces_gives_each_event_once(scratch: Path, count: int, max_bytes: int) -> None:
     file = scratch / "events.ndjson"
     file.write_bytes(lines_of(numbered(count)))
@@ -213,3 +213,15 @@ def test_the_tail_is_the_end(tmp_path: Path) -> None:
     (tmp_path / "log").write_text("".join(f"{n}\n" for n in range(100)))
     assert tail(tmp_path / "log", 3) == "97\n98\n99"
     assert tail(tmp_path / "log", 100, 9) == "97\n98\n99"
+
+
+def test_a_line_that_is_too_long_and_a_device_hold_nobody_up(scratch: Path) -> None:
+    file = scratch / "events.ndjson"
+    file.write_bytes(b"x" * 250 + b"\n" + lines_of(numbered(1)))
+    found: list[dict[str, Any]] = []
+    offset = 0
+    while offset < file.stat().st_size:
+        events, offset = read_events(file, offset, 100)
+        found += events
+    assert found == numbered(1)
+    assert read_events(Path("/dev/zero"), 0, 100) == ([], 0)

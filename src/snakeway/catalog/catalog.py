@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from snakeway.catalog.git import Mirror
-from snakeway.catalog.gitsource import git_source
+from snakeway.catalog.gitsource import GitSource, git_source
 from snakeway.catalog.materialise import materialise
 from snakeway.catalog.names import NAME, not_found
 from snakeway.catalog.schema import Checker, check_plain, merge
@@ -81,20 +81,17 @@ class Catalog:
             SourceUnreachable: the repository cannot be read.
             WorkflowNotFound: it has no such ref, or no Snakefile there.
             InvalidWorkflow: what is there cannot be run.
+            Unavailable: it cannot be stored.
 
         """
         source = git_source(url, ref, path, self._settings.git_url_prefixes)
-        mirror = Mirror(self._settings.data_dir / "git", source, self._settings.git_timeout_s)
-        digest = mirror.exported(source.commit) if source.commit else None
-        commit = source.commit or ""
-        if digest is None or digest not in self._snapshots:
-            with mirror.locked():
-                commit = mirror.resolve()
-                digest = mirror.exported(commit)
-                if digest is None or digest not in self._snapshots:
-                    digest = self._snapshots.add(lambda copy: self._export(mirror, commit, copy, source.shown))
-                    # Crash before this: the next request exports again and finds the snapshot.
-                    mirror.record_export(commit, digest)
+        try:
+            commit, digest = self._fetched(source)
+        except OSError as error:
+            place = error.filename or self._settings.data_dir / "git"
+            raise Unavailable(
+                f"{place} cannot be used to fetch into: {error.strerror}; make room, or make it writable"
+            ) from None
         workflow = self.pinned(digest, source.name, source.record(commit))
         if workflow.error is not None:
             raise InvalidWorkflow(f"{source.shown} at {commit}: {workflow.error}")
@@ -174,13 +171,21 @@ class Catalog:
     def _load_stored(self, digest: str) -> Workflow:
         return load(self._snapshots.path(digest), digest, self._snapshots.index(digest), "", {})
 
-    @staticmethod
-    def _export(mirror: Mirror, commit: str, copy: Path, shown: str) -> None:
-        mirror.export(commit, copy)
-        if not any((copy / choice).is_file() for choice in SNAKEFILES):
-            raise WorkflowNotFound(
-                f"{shown} has no Snakefile at {commit} in this folder; looked for {', '.join(SNAKEFILES)}"
-            )
+    def _fetched(self, source: GitSource) -> tuple[str, str]:
+        """Return the commit of a source and the digest of its snapshot, which is there when this returns."""
+        mirror = Mirror(self._settings.data_dir / "git", source, self._settings.git_timeout_s)
+        if source.commit is not None:
+            digest = mirror.exported(source.commit)
+            if digest is not None and digest in self._snapshots:
+                return source.commit, digest
+        with mirror.locked():
+            commit = mirror.resolve()
+            digest = mirror.exported(commit)
+            if digest is None or digest not in self._snapshots:
+                digest = self._snapshots.add(partial(_export, mirror, commit, source.shown))
+                # Crash before this: the next request exports again and finds the snapshot.
+                mirror.record_export(commit, digest)
+        return commit, digest
 
     def _checker(self, workflow: Workflow) -> Checker:
         with self._checkers_lock:
@@ -193,3 +198,11 @@ class Catalog:
                     self._checkers.clear()
                 checker = self._checkers[workflow.digest] = Checker(workflow.schema or {}, folder, name)
         return checker
+
+
+def _export(mirror: Mirror, commit: str, shown: str, copy: Path) -> None:
+    mirror.export(commit, copy)
+    if not any((copy / choice).is_file() for choice in SNAKEFILES):
+        raise WorkflowNotFound(
+            f"{shown} has no Snakefile at {commit} in this folder; looked for {', '.join(SNAKEFILES)}"
+        )

@@ -25,7 +25,6 @@ _KEPT = (
 )
 _CREDENTIALS = "SNAKEWAY_GIT_CREDENTIALS"
 _HELPER = f'!f() {{ test "$1" != get || printf \'%s\\n\' "${_CREDENTIALS}"; }}; f'
-_ORIGIN = re.compile(r"https?://[^/]*")
 _DAMAGE = re.compile(r"\.lock'|corrupt|bad object|garbage|not a git repository|index file|packfile|bad config")
 
 
@@ -125,7 +124,8 @@ def _environment(source: GitSource) -> dict[str, str]:
         # Not in the URL, which git's helpers have on their command lines, and for no host that a redirect leads to.
         user, password = source.credentials
         inherited[_CREDENTIALS] = f"username={user}" if password is None else f"username={user}\npassword={password}"
-        config[f"credential.{_ORIGIN.match(source.shown)[0]}.helper"] = _HELPER
+        origin = "/".join(source.shown.split("/", 3)[:3])
+        config[f"credential.{origin}.helper"] = _HELPER
     settings = {"GIT_CONFIG_COUNT": str(len(config))}
     for at, (key, value) in enumerate(config.items()):
         settings |= {f"GIT_CONFIG_KEY_{at}": key, f"GIT_CONFIG_VALUE_{at}": value}

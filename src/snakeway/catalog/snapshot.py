@@ -59,9 +59,9 @@ class Snapshots:
         try:
             # A crash from here on leaves the unfinished copy, which _sweep removes.
             fill(copy)
-            digest, _ = Tree(copy, ignoring=False).read()
+            digest, index = Tree(copy, ignoring=False).read()
             if expected in (None, digest):
-                self._publish(copy, digest)
+                self._publish(copy, digest, index)
         except FileNotFoundError:
             raise
         except OSError as error:
@@ -70,7 +70,12 @@ class Snapshots:
             shutil.rmtree(copy, ignore_errors=True)
         return digest
 
-    def _publish(self, copy: Path, digest: str) -> None:
+    def _publish(self, copy: Path, digest: str, index: Index) -> None:
+        # Otherwise a power failure could leave empty files in a folder whose name says what they contain. All at the
+        # end, because the first call brings most of them to the disk together.
+        for path, entry in index.items():
+            if entry.kind != "link":
+                _sync(copy / path)
         for folder, _, _ in os.walk(copy):
             _sync(folder)
         try:
@@ -120,19 +125,15 @@ def copy_tree(root: Path, index: Index, destination: Path) -> None:
 
 
 def finish_file(file: IO[bytes], *, program: bool, modified: int) -> None:
-    """Give a new file of a snapshot its mode and time (ns since the epoch), and bring it to the disk.
-
-    Without the latter, a power failure could leave empty files in a folder whose name says what they contain.
-    """
+    """Give a file of a snapshot, wholly written, its mode and its time in ns since the epoch."""
     file.flush()  # what is written later would give it a later time
     descriptor = file.fileno()
     os.fchmod(descriptor, 0o555 if program else 0o444)
-    os.fsync(descriptor)
     os.utime(descriptor, ns=(modified, modified))
 
 
-def _sync(folder: str | Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+def _sync(path: str | Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -16,6 +16,7 @@ from snakeway.errors import Invalid, ServerUnreachable, SnakewayError, Unauthori
 
 API = "/api/v1"
 _CONNECT_S = 5
+_LAST_PORT = 65535
 _BY_CODE = {cls.code: cls for cls in errors.every_error()}
 _BY_STATUS: dict[int, type[SnakewayError]] = {
     400: Invalid,
@@ -191,7 +192,7 @@ def _base_url(text: str) -> httpx.URL:
         url = httpx.URL(text.strip())
     except httpx.InvalidURL as error:
         raise Invalid(f"the server's address is not a URL: {error}", field="SNAKEWAY_URL") from error
-    if url.scheme not in {"http", "https"} or not url.host:
+    if url.scheme not in {"http", "https"} or not url.host or not 0 < (url.port or 1) <= _LAST_PORT:
         shown = url.copy_with(username=None, password=None)
         raise Invalid(f"the server's address must look like http://HOST:PORT, not {str(shown)!r}", field="SNAKEWAY_URL")
     return url.copy_with(query=None, fragment=None)

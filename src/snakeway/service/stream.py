@@ -6,9 +6,9 @@ from typing import Any
 
 from snakeway.directory import RunDirectory
 from snakeway.errors import Invalid
-from snakeway.wire import parse_lines
+from snakeway.wire import parse_lines, read_lines
 
-CHUNK_BYTES = 256 * 1024
+CHUNK_BYTES = 2 * 1024 * 1024  # as for the intake: a longer line is no event
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,17 +32,10 @@ class Position:
 
 def events_after(directory: RunDirectory, position: Position) -> tuple[list[tuple[Position, dict[str, Any]]], Position]:
     """Return the next events of the attempt at ``position``, each with the position behind it; and where it goes on."""
-    try:
-        with directory.attempt(position.attempt).events.open("rb") as file:
-            file.seek(position.offset)
-            data = file.read(CHUNK_BYTES)
-            if data and not data.endswith(b"\n"):
-                data += file.readline()
-    except FileNotFoundError:
-        return [], position
+    data = read_lines(directory.attempt(position.attempt).events, position.offset, CHUNK_BYTES)
     found = []
     offset = position.offset
-    for line in data[: data.rfind(b"\n") + 1].splitlines(keepends=True):
+    for line in data.splitlines(keepends=True):
         offset += len(line)
         found += [(Position(position.attempt, offset), event) for event in parse_lines(line)]
     return found, Position(position.attempt, offset)

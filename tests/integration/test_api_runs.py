@@ -1,0 +1,338 @@
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from snakeway import ids
+from snakeway.model.attempt import AttemptState
+from snakeway.rows import RunRow
+from tests.integration.test_api_fixtures import Api
+
+pytest_plugins = ["tests.integration.test_api_fixtures"]
+
+TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+def test_a_submitted_run_is_queued_and_found(api: Api) -> None:
+    body = {
+        "workflow": "strict",
+        "config": {"samples": ["x"]},
+        "set_resources": {"all": {"mem_mb": 100, "runtime": "2h"}},
+        "set_threads": {"all": 2},
+        "targets": ["done.txt"],
+        "labels": {"project": "p"},
+        "note": "ünïcode",
+    }
+    response = api.request("POST", "/runs", json=body)
+    assert response.status_code == 201, response.text
+    run = response.json()
+    assert response.headers["location"] == f"/api/v1/runs/{run['id']}"
+    assert {name: run[name] for name in ("state", "workflow", "target", "config", "labels", "note", "owner")} == {
+        "state": "queued",
+        "workflow": "strict",
+        "target": "local",
+        "config": {"samples": ["x"]},
+        "labels": {"project": "p"},
+        "note": "ünïcode",
+        "owner": "local",
+    }
+    assert run["jobs"] == {"total": 0, "done": 0, "failed": 0}
+    assert run["digest"].startswith("sha256:")
+    assert run["trace_id"] == run["id"].replace("-", "")
+    assert run["created_at"].endswith("Z")
+    assert run["started_at"] is None
+    assert api.get(f"/runs/{run['id']}") == run
+    assert api.get("/runs") == {"items": [run], "next": None}
+    [attempt] = api.get(f"/runs/{run['id']}/attempts")["items"]
+    assert attempt["overrides"] == {
+        "set_resources": {"all": {"mem_mb": 100, "runtime": "2h"}},
+        "set_threads": {"all": 2},
+        "targets": ["done.txt"],
+        "until": [],
+        "forcerun": [],
+        "forceall": False,
+    }
+
+
+def test_the_caller_s_trace_is_the_run_s(api: Api) -> None:
+    run = api.post("/runs", {"workflow": "plain"}, status=201, traceparent=TRACEPARENT)
+    assert run["trace_id"] == "0af7651916cd43dd8448eb211c80319c"
+    malformed = api.post("/runs", {"workflow": "plain"}, status=201, traceparent="00-zz-1-01")
+    assert malformed["trace_id"] == malformed["id"].replace("-", "")
+
+
+BAD_BODIES: list[tuple[Any, str, str | None]] = [
+    ({}, "invalid_request", None),
+    ([], "invalid_request", None),
+    ({"workflow": "plain", "unknown": 1}, "invalid_request", "unknown"),
+    ({"workflow": 1}, "invalid_request", "workflow"),
+    ({"workflow": ""}, "invalid_request", "workflow"),
+    ({"workflow": {"git": {"url": 1}}}, "invalid_request", "workflow.git.url"),
+    ({"workflow": {"git": {"url": "x", "branch": "main"}}}, "invalid_request", "workflow.git.branch"),
+    ({"workflow": {"git": {"url": "ftp://example.org/x"}}}, "invalid_request", "workflow"),
+    ({"workflow": "plain", "dry_run": "true"}, "invalid_request", "dry_run"),
+    ({"workflow": "plain", "labels": {"a": 1}}, "invalid_request", "labels"),
+    ({"workflow": "plain", "labels": {"ä": "1"}}, "invalid_request", "labels"),
+    ({"workflow": "plain", "labels": {f"k{i}": "" for i in range(33)}}, "invalid_request", "labels"),
+    ({"workflow": "plain", "note": "x" * 10_001}, "invalid_request", "note"),
+    ({"workflow": "plain", "note": "a\0b"}, "invalid_request", "note"),
+    ({"workflow": "plain", "config": {"a\0": 1}}, "invalid_request", "config"),
+    ({"workflow": "plain", "set_threads": {"all": 0}}, "invalid_request", "set_threads"),
+    ({"workflow": "plain", "set_threads": {"all": True}}, "invalid_request", "set_threads"),
+    ({"workflow": "plain", "set_resources": {"all": {"mem": "x()"}}}, "invalid_request", "set_resources.all.mem"),
+    ({"workflow": "plain", "targets": ["--unlock"]}, "invalid_request", "targets"),
+    ({"workflow": "plain", "until": "all"}, "invalid_request", "until"),
+    ({"workflow": "nothing"}, "workflow_not_found", None),
+    ({"workflow": "../plain"}, "workflow_not_found", None),
+    ({"workflow": "broken"}, "invalid_workflow", None),
+    ({"workflow": "plain", "target": "nowhere"}, "target_not_found", None),
+    ({"workflow": "plain", "target": "bad"}, "invalid_target", None),
+    ({"workflow": "strict", "config": {"samples": [1]}}, "invalid_config", "samples.0"),
+]
+
+
+@pytest.mark.parametrize(("body", "code", "field"), BAD_BODIES)
+def test_a_submission_that_cannot_be_carried_out_is_refused(
+    sqlite_api: Api, body: Any, code: str, field: str | None
+) -> None:
+    problem = sqlite_api.refused("POST", "/runs", code, json=body)
+    if field is not None:
+        assert problem["field"].startswith(field), problem
+    assert sqlite_api.get("/runs")["items"] == []
+
+
+def test_an_unreachable_repository_is_another_server_s_fault(sqlite_api: Api) -> None:
+    body = {"workflow": {"git": {"url": "http://127.0.0.1:9/none.git"}}}
+    assert sqlite_api.refused("POST", "/runs", "source_unreachable", json=body)["status"] == 502
+
+
+JSON = {"content-type": "application/json"}
+
+
+@pytest.mark.parametrize(
+    ("content", "headers", "code"),
+    [
+        (b"", {}, "invalid_request"),
+        (b"", JSON, "invalid_request"),
+        (b"{", JSON, "invalid_request"),
+        (b"null", JSON, "invalid_request"),
+        (b'{"workflow": "\xff"}', JSON, "invalid_request"),
+        (b'{"workflow": "plain", "config": {"a": NaN}}', JSON, "invalid_request"),
+        (b'{"workflow": "plain", "note": "\\ud800"}', JSON, "invalid_request"),
+        (b'{"workflow": "plain", "config": {"a": 1e999}}', JSON, "invalid_request"),
+        (b'{"workflow": "plain", "config": ' + b'{"a":' * 100 + b"1" + b"}" * 101, JSON, "invalid_request"),
+        (b'{"workflow": "plain", "config": ' + b'{"a":' * 5000 + b"1" + b"}" * 5001, JSON, "invalid_request"),
+        (b'{"workflow": "plain"}', {"content-type": "text/plain"}, "unsupported_media_type"),
+        (b'{"workflow": "plain"}', {"content-type": "application/x-www-form-urlencoded"}, "unsupported_media_type"),
+        (b'{"workflow": "plain"}', {**JSON, "content-encoding": "gzip"}, "unsupported_media_type"),
+        (b'{"workflow": "plain", "note": "' + b"x" * 70_000 + b'"}', JSON, "body_too_large"),
+    ],
+)
+def test_a_body_that_is_no_proper_json_is_refused(
+    sqlite_api: Api, content: bytes, headers: dict[str, str], code: str
+) -> None:
+    sqlite_api.refused("POST", "/runs", code, content=content, headers=headers)
+
+
+def test_a_body_that_does_not_announce_its_size_is_bounded_too(sqlite_api: Api) -> None:
+    taken = []
+
+    def endless() -> Any:
+        while True:
+            taken.append(1)
+            yield b"[" * 8192
+
+    sqlite_api.refused("POST", "/runs", "body_too_large", content=endless(), headers=JSON)
+    assert len(taken) < 100
+
+
+def test_numbers_that_a_computer_does_not_have_are_kept(api: Api) -> None:
+    config = {"big": 2**70, "text": "\\u0000", "deep": [[[[]]]], "unicode": "\U0001f40d"}
+    run = api.post("/runs", {"workflow": "plain", "config": config}, status=201)
+    assert api.get(f"/runs/{run['id']}")["config"] == config
+
+
+def test_the_same_key_makes_one_run(api: Api) -> None:
+    body = {"workflow": "plain", "config": {"a": 1}}
+    first = api.post("/runs", body, status=201, idempotency_key="k")
+    again = api.request("POST", "/runs", json=body, headers={"Idempotency-Key": "k"})
+    assert again.status_code == 200
+    assert again.json() == first
+    assert again.headers["location"] == f"/api/v1/runs/{first['id']}"
+    other = {"json": {**body, "note": "x"}, "headers": {"Idempotency-Key": "k"}}
+    api.refused("POST", "/runs", "idempotency_conflict", **other)
+    assert len(api.get("/runs")["items"]) == 1
+    for key in ("", "x" * 256):
+        options = {"json": body, "headers": {"Idempotency-Key": key}}
+        assert api.refused("POST", "/runs", "invalid_request", **options)["field"] == "Idempotency-Key"
+
+
+def test_eight_at_once_with_one_key_make_one_run(api: Api) -> None:
+    ready = threading.Barrier(8)
+
+    def submit(_: int) -> tuple[int, str]:
+        ready.wait()
+        response = api.request("POST", "/runs", json={"workflow": "plain"}, headers={"Idempotency-Key": "k"})
+        return response.status_code, response.json()["id"]
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(submit, range(8)))
+    assert sorted(status for status, _ in answers) == [200] * 7 + [201]
+    assert len({run_id for _, run_id in answers}) == 1
+    assert len(api.get("/runs")["items"]) == 1
+
+
+def test_pages_show_1000_runs_once_each_while_others_are_added(api: Api) -> None:
+    made = [api.add_run().id for _ in range(1000)]
+    seen: list[str] = []
+    query: dict[str, Any] = {"limit": 77}
+    while True:
+        page = api.get("/runs", **query)
+        assert len(page["items"]) <= 77
+        seen += [run["id"] for run in page["items"]]
+        if page["next"] is None:
+            break
+        query["cursor"] = page["next"]
+        api.add_run()
+    assert seen == sorted(made, reverse=True)
+
+
+def listed(api: Api, query: Any) -> set[str]:
+    return {run["id"] for run in api.get("/runs", **query)["items"]}
+
+
+def test_filters_are_combined(api: Api) -> None:
+    old = api.add_run(id=ids.new_id(1_000_000_000_000), labels={"a": "1", "b": "x=y"}, owner="ada")
+    new = api.add_run(labels={"a": "1"}, workflow="strict", target="slurm")
+    api.end(new, AttemptState.FAILED)
+    assert listed(api, {"label": "a=1"}) == {old.id, new.id}
+    assert listed(api, {"label": ["a=1", "b=x=y"]}) == {old.id}
+    assert listed(api, {"label": "a=2"}) == set()
+    assert listed(api, {"state": ["failed", "running"]}) == {new.id}
+    assert listed(api, {"state": "queued", "label": "a=1", "owner": "ada"}) == {old.id}
+    assert listed(api, {"workflow": "strict", "target": "slurm"}) == {new.id}
+    assert listed(api, {"owner": "bob"}) == set()
+    assert listed(api, {"created_after": "2020-01-01T00:00:00Z"}) == {new.id}
+    assert listed(api, {"created_before": "2020-01-01T00:00:00+02:00"}) == {old.id}
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("limit=0", "limit"),
+        ("limit=501", "limit"),
+        ("limit=x", "limit"),
+        ("state=done", "state"),
+        ("state=failed&state=", "state"),
+        ("label=a", "label"),
+        ("label==1", "label"),
+        ("label=a=1&label=a=2", "label"),
+        ("&".join(f"label=k{i}=1" for i in range(33)), "label"),
+        ("created_after=yesterday", "created_after"),
+        ("created_before=2020-01-01T00:00:00", "created_before"),
+        ("stat=failed", "stat"),
+        ("workflow=a%00b", "workflow"),
+    ],
+)
+def test_a_query_that_does_not_fit_names_the_parameter(sqlite_api: Api, query: str, field: str) -> None:
+    assert sqlite_api.refused("GET", f"/runs?{query}", "invalid_request")["field"] == field
+
+
+@pytest.mark.parametrize("cursor", ["%", "a", "ä", "A" * 9000])
+def test_a_cursor_of_somebody_else_is_refused(sqlite_api: Api, cursor: str) -> None:
+    code = "invalid_request" if len(cursor) > 8192 else "invalid_cursor"
+    sqlite_api.refused("GET", "/runs", code, params={"cursor": cursor})
+
+
+@pytest.mark.parametrize("path", ["", "/attempts", "/attempts/1", "/jobs", "/jobs/1", "/jobs/1/log", "/log", "/rules"])
+@pytest.mark.parametrize("run_id", ["0198c5b2-7d30-7c4e-9a55-0f6a3f1c2d10", "x", "..", "%00"])
+def test_a_run_that_is_not_there_is_not_found(sqlite_api: Api, run_id: str, path: str) -> None:
+    if run_id != "..":  # the client itself resolves dots
+        sqlite_api.refused("GET", f"/runs/{run_id}{path}", "run_not_found")
+
+
+@pytest.mark.parametrize("method_and_path", ["DELETE ", "POST /cancel", "POST /rerun", "GET /events", "GET /artifacts/x"])
+def test_nothing_can_be_done_to_a_run_that_is_not_there(sqlite_api: Api, method_and_path: str) -> None:
+    method, path = method_and_path.split(" ")
+    sqlite_api.refused(method, f"/runs/{ids.new_id()}{path}", "run_not_found")
+
+
+def test_a_queued_run_is_cancelled_at_once(api: Api) -> None:
+    run = api.add_run()
+    cancelled = api.post(f"/runs/{run.id}/cancel", status=202)
+    assert cancelled["state"] == "cancelled"
+    assert cancelled["stop_requested_at"] is not None
+    api.refused("POST", f"/runs/{run.id}/cancel", "run_ended")
+
+
+def test_a_running_run_is_asked_to_stop(api: Api) -> None:
+    run = api.add_run()
+    api.move(api.newest(run).id, AttemptState.STARTING, AttemptState.RUNNING)
+    assert api.post(f"/runs/{run.id}/cancel", status=202)["state"] == "running"
+    first = api.get(f"/runs/{run.id}")["stop_requested_at"]
+    assert first is not None
+    assert api.post(f"/runs/{run.id}/cancel", status=202)["stop_requested_at"] == first
+
+
+def test_only_an_ended_run_is_deleted(api: Api) -> None:
+    run = api.add_run()
+    file = api.write_file(run, "results/a.txt", b"a")
+    api.refused("DELETE", f"/runs/{run.id}", "run_active")
+    api.end(run)
+    response = api.request("DELETE", f"/runs/{run.id}")
+    assert (response.status_code, response.content) == (204, b"")
+    assert not file.exists()
+    api.refused("GET", f"/runs/{run.id}", "run_not_found")
+    api.refused("DELETE", f"/runs/{run.id}", "run_not_found")
+
+
+def submitted(api: Api, **body: Any) -> RunRow:
+    run_id = api.post("/runs", {"workflow": "plain", **body}, status=201)["id"]
+    with api.store.read() as tx:
+        run = tx.get(RunRow, run_id)
+    assert run is not None
+    return run
+
+
+def test_an_ended_run_is_run_again(api: Api) -> None:
+    run = submitted(api, config={"a": 1})
+    api.refused("POST", f"/runs/{run.id}/rerun", "run_active", json={})
+    api.end(run, AttemptState.FAILED)
+    change = {"set_resources": {"all": {"mem_mb": 4000}}, "config": {"a": 2}, "forcerun": ["all"]}
+    answer = api.post(f"/runs/{run.id}/rerun", change, status=202)
+    assert answer["run"]["state"] == "queued"
+    assert answer["run"]["config"] == {"a": 2}
+    attempt = answer["attempt"]
+    assert (attempt["number"], attempt["reason"], attempt["state"], attempt["plan"]) == (2, "rerun", "queued", None)
+    assert attempt["overrides"]["set_resources"] == {"all": {"mem_mb": 4000}}
+    assert api.get(f"/runs/{run.id}/attempts/2") == attempt
+
+
+def test_a_rerun_needs_no_body(api: Api) -> None:
+    run = submitted(api)
+    api.end(run, AttemptState.FAILED)
+    response = api.request("POST", f"/runs/{run.id}/rerun")
+    assert response.status_code == 202, response.text
+    assert response.json()["attempt"]["overrides"]["forceall"] is False
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "field"),
+    [
+        ({"unknown": 1}, "invalid_request", "unknown"),
+        ({"workflow": "plain"}, "invalid_request", "workflow"),
+        ({"target": 1}, "invalid_request", "target"),
+        ({"target": "nowhere"}, "target_not_found", None),
+        ({"target": "bad"}, "invalid_target", None),
+        ({"set_threads": {"all": "2"}}, "invalid_request", "set_threads"),
+    ],
+)
+def test_a_rerun_that_cannot_be_carried_out_is_refused(
+    sqlite_api: Api, body: Any, code: str, field: str | None
+) -> None:
+    run = submitted(sqlite_api)
+    sqlite_api.end(run)
+    problem = sqlite_api.refused("POST", f"/runs/{run.id}/rerun", code, json=body)
+    assert problem.get("field") == field or field is None
+    assert len(sqlite_api.get(f"/runs/{run.id}/attempts")["items"]) == 1
