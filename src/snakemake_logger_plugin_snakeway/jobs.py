@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from snakemake_logger_plugin_snakeway.evidence import exit_status_of
-from snakemake_logger_plugin_snakeway.metadata import Metadata
+from snakemake_logger_plugin_snakeway.markers import Markers
+from snakemake_logger_plugin_snakeway.watch import Try, Watch
 from snakeway.wire import LIST_ITEMS, TEXT_BYTES, Event, EventType, EventWriter, tail
 
 if TYPE_CHECKING:
     from snakemake_logger_plugin_snakeway.tracing import Tracing
-
-_CLOCK_SLACK_S = 2.0  # by which the clock of a file server may be behind ours
 
 # What Snakemake adds to the name of a file that it treats specially.
 _ANNOTATION = re.compile(
@@ -32,13 +31,6 @@ class _GroupFailure(NamedTuple):
     external_id: str | None
 
 
-class _Try(NamedTuple):
-    """A job that was handed to the executor and has not ended."""
-
-    since: float
-    members: Event  # of its event
-
-
 class Jobs:
     """Records the jobs of one attempt. The tries of a job are counted by its submissions."""
 
@@ -46,11 +38,12 @@ class Jobs:
         self.remote = False  # jobs run elsewhere, but for those of local rules
         self._writer = writer
         self._directory = directory
-        self._metadata = Metadata(directory)
+        self._markers = Markers(directory)
+        self._watch = Watch(writer, self._markers)
         self._tracing = tracing
         self._dry_run = dry_run
         self._tries: Counter[int] = Counter()
-        self._open: dict[int, _Try] = {}
+        self._open: dict[int, Try] = {}
         self._groups: dict[int, _GroupFailure] = {}  # by job
         self._failed: set[int] = set()
 
@@ -84,8 +77,12 @@ class Jobs:
         }
         self._writer.write(EventType.JOB, record.created, **members)
         if not self._dry_run:
-            self._open[job] = _Try(record.created, members)
+            tried = self._open[job] = Try(record.created, members)
             self._failed.discard(job)
+            if members["local"]:
+                tried.started = tried.since
+            elif members["output"]:
+                self._watch.add(tried)
 
     def finished(self, record: LogRecord) -> None:
         """JOB_FINISHED: the job's outputs have been checked and its metadata written."""
@@ -108,6 +105,7 @@ class Jobs:
                 f"The job's process ended with exit code {status.returncode}; the reason is in Snakemake's output."
             )
         code = None if status is None else status.returncode
+        external_id = None if external_id is None else str(external_id)
         self._fail(job, record.created, cut(message), logs=_files(logs), code=code, external_id=external_id)
 
     def group_failed(self, record: LogRecord, reason: str) -> None:
@@ -124,37 +122,32 @@ class Jobs:
     def end(self, t: float, *, look_for_ends: bool) -> bool:
         """Settle the jobs that are still open at the attempt's end; return whether some were cut off.
 
-        With ``--quiet progress`` Snakemake tells of no finished job (``look_for_ends``). Then metadata written since
-        a job was submitted shows that it ended.
+        With ``--quiet progress`` Snakemake tells of no finished job (``look_for_ends``). Then the records that it has
+        written since they were submitted show which have finished.
         """
+        self._watch.stop()
         for job, tried in list(self._open.items()):
-            if look_for_ends and self._times(tried, t) is not None:
-                self._finish(job, t)
+            output = next(iter(tried.members["output"]), None)
+            finished = self._markers.finished(output, tried.since) if look_for_ends and output else None
+            if finished is not None:
+                self._finish(job, finished)
         if self._tracing is not None:
             for tried in self._open.values():
-                self._tracing.job_cut_off(tried.members, tried.since, t)
+                self._tracing.job_cut_off(tried, t)
         return bool(self._open)
 
     def _finish(self, job: int, t: float) -> None:
-        tried = self._open.pop(job, None)
-        times = self._times(tried, t) if tried is not None else None
-        known = {} if times is None else {"started_at": times[0], "ended_at": times[1]}
-        self._writer.write(EventType.JOB_FINISHED, t, job=job, **{"try": max(1, self._tries[job])}, **known)
+        tried = self._close(job)
+        started = {} if tried is None or tried.started is None else {"started_at": tried.started}
+        self._writer.write(EventType.JOB_FINISHED, t, job=job, **{"try": max(1, self._tries[job])}, **started)
         if self._tracing is not None and tried is not None:
-            start, end = times or (tried.since, t)
-            self._tracing.job_finished(tried.members, start, end)
+            self._tracing.job_finished(tried, t)
 
-    def _times(self, tried: _Try, t: float) -> tuple[float, float] | None:
-        """Return the real start and end of a job that was seen to have ended at ``t``, if the metadata tells."""
-        output = next(iter(tried.members["output"]), None)
-        times = self._metadata.times(output, since=tried.since - _CLOCK_SLACK_S) if output is not None else None
-        if times is None:
-            return None
-        start, written = times
-        # The end of a job elsewhere is noticed late, and its first output was written at or before its end. Beside us
-        # the end is noticed at once. An output may also keep an older date than its job, such as an unpacked one.
-        end = t if tried.members["local"] or written < start else written
-        return start, max(start, end)
+    def _close(self, job: int) -> Try | None:
+        tried = self._open.pop(job, None)
+        if tried is not None:
+            self._watch.drop(tried)
+        return tried
 
     def _fail(
         self,
@@ -164,9 +157,9 @@ class Jobs:
         *,
         logs: Iterable[str] = (),
         code: int | None = None,
-        external_id: object = None,
+        external_id: str | None = None,
     ) -> None:
-        tried = self._open.pop(job, None)
+        tried = self._close(job)
         exit_code, signal_number = _shell_status(code)
         log, log_tail = self._log(logs or (tried.members["log"] if tried is not None else ()))
         members = {
@@ -178,12 +171,12 @@ class Jobs:
             "message": message,
             "log": log,
             "log_tail": log_tail,
-            "external_id": None if external_id is None else str(external_id),
+            "external_id": external_id or (tried.external_id if tried is not None else None),
         }
         self._failed.add(job)
         self._writer.write(EventType.JOB_FAILED, t, **members)
         if self._tracing is not None and tried is not None:
-            self._tracing.job_failed(tried.members, tried.since, t, members)
+            self._tracing.job_failed(tried, t, members)
 
     def _log(self, logs: Iterable[str]) -> tuple[str | None, str]:
         """Return the first log that holds something, and its end; a job may have several logs, and leave some empty."""

@@ -162,7 +162,7 @@ def _tracing(identity: Identity, run_id: str, started: float, directory: Path, s
         return None
     from snakemake_logger_plugin_snakeway.tracing import Tracing
 
-    return Tracing(identity, run_id, started, directory, snakefile, Complain())
+    return Tracing(identity, run_id, started, directory, snakefile, _snakemake_version(), Complain())
 
 
 def _snakemake_version() -> str:

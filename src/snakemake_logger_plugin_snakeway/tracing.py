@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from snakemake_logger_plugin_snakeway.identity import Identity
+from snakemake_logger_plugin_snakeway.watch import Try
 from snakeway.telemetry import Result, SpanRef, Spans, attempt_ref, names
 from snakeway.telemetry.spans import Attribute
 from snakeway.wire import Event
@@ -28,6 +29,7 @@ class Tracing:
         started: float,
         directory: Path,
         snakefile: str,
+        version: str,
         complain: Callable[[str], None],
     ) -> None:
         self._spans = Spans(complain)
@@ -35,6 +37,7 @@ class Tracing:
         self._run_id = run_id
         self._started = started
         self._directory = directory
+        self._version = version
         self._workflow = _workflow_name(directory, snakefile)
         self._caller = SpanRef.parse(identity.traceparent)
         if identity.outside or self._caller is None:
@@ -42,22 +45,22 @@ class Tracing:
         else:
             self._attempt = self._caller
 
-    def job_finished(self, job: Event, start: float, end: float) -> None:
-        """``job`` holds the members of the job's event, here and below."""
-        self._job(job, start, end, Result.SUCCESS, {})
+    def job_finished(self, tried: Try, end: float) -> None:
+        """The job did what it should."""
+        self._job(tried, end, Result.SUCCESS, {})
 
-    def job_failed(self, job: Event, start: float, end: float, failure: Event) -> None:
+    def job_failed(self, tried: Try, end: float, failure: Event) -> None:
         """``failure`` holds the members of the event of the failure."""
         attributes: dict[str, Attribute] = {names.ERROR_TYPE: _error_type(failure)}
         if failure["exit_code"] is not None:
             attributes[names.EXIT_CODE] = failure["exit_code"]
         if failure["external_id"] is not None:
             attributes[names.EXTERNAL_ID] = failure["external_id"]
-        self._job(job, start, end, Result.FAILURE, attributes, failure["message"], failure["log_tail"])
+        self._job(tried, end, Result.FAILURE, attributes, failure["message"], failure["log_tail"])
 
-    def job_cut_off(self, job: Event, start: float, end: float) -> None:
+    def job_cut_off(self, tried: Try, end: float) -> None:
         """The job had not ended when snakemake did."""
-        self._job(job, start, end, Result.CANCELLATION, {}, "snakemake ended before the job did")
+        self._job(tried, end, Result.CANCELLATION, {}, "snakemake ended before the job did")
 
     def end(self, ended: float, *, failed: bool, cut_off: bool) -> None:
         """Tell of attempt and run if nobody else does, and wait a moment until everything is sent.
@@ -67,7 +70,7 @@ class Tracing:
         if self._identity.outside:
             result = Result.FAILURE if failed else Result.CANCELLATION if cut_off else Result.SUCCESS
             begun = min(_created(self._run_id) or self._started, self._started)
-            where: dict[str, Attribute] = {names.DIRECTORY: str(self._directory)}
+            where: dict[str, Attribute] = {names.DIRECTORY: str(self._directory), names.VERSION: self._version}
             attempt, caller = self._identity.attempt_id, self._caller
             self._spans.attempt(self._run_id, attempt, self._started, ended, result, caller=caller, attributes=where)
             self._spans.run(self._run_id, self._workflow, begun, ended, result, caller=caller, attributes=where)
@@ -75,16 +78,18 @@ class Tracing:
 
     def _job(
         self,
-        job: Event,
-        start: float,
+        tried: Try,
         end: float,
         result: Result,
         attributes: dict[str, Attribute],
         message: str = "",
         log_tail: str = "",
     ) -> None:
+        job = tried.members
         attributes[names.THREADS] = job["threads"]
         attributes[names.REASON] = job["reason"]
+        if tried.external_id is not None:
+            attributes[names.EXTERNAL_ID] = tried.external_id
         for name, value in job["wildcards"].items():
             attributes[names.WILDCARD + name] = value
         for name, value in job["resources"].items():
@@ -95,7 +100,7 @@ class Tracing:
             job["job"],
             job["try"],
             job["rule"],
-            start,
+            tried.since if tried.started is None else tried.started,
             end,
             result,
             message=message,

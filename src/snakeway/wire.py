@@ -10,7 +10,9 @@ reader ignores types and members it does not know, so that plugin and server may
     stats             jobs {rule: count}, total
     job               job, try, rule, wildcards, input, output, log, benchmark, reason, threads, resources, shell,
                       checkpoint, local (runs beside snakemake, so it has started)
-    job_finished      job, try, started_at, ended_at (absent when Snakemake keeps no metadata file for the job)
+    job_submitted     job, try, external_id: the scheduler has the job (not of local jobs, nor where nobody can tell)
+    job_started       job, try, started_at: the job runs (likewise)
+    job_finished      job, try, started_at (absent when not known)
     job_failed        job, try, rule, exit_code (128 + signal when killed), signal, message, external_id,
                       log (path), log_tail (the end of that log)
     progress          done, total
@@ -22,6 +24,7 @@ import json
 import math
 import os
 import re
+import threading
 import time
 from collections.abc import Iterator
 from enum import StrEnum
@@ -54,6 +57,8 @@ class EventType(StrEnum):
     RULEGRAPH = "rulegraph"
     STATS = "stats"
     JOB = "job"
+    JOB_SUBMITTED = "job_submitted"
+    JOB_STARTED = "job_started"
     JOB_FINISHED = "job_finished"
     JOB_FAILED = "job_failed"
     PROGRESS = "progress"
@@ -62,7 +67,7 @@ class EventType(StrEnum):
 
 
 class EventWriter:
-    """Appends events to a file. Trouble with the file is counted, said once through ``complain``, and never raised.
+    """Appends events to a file, from any thread. Trouble is counted, said once through ``complain``, and never raised.
 
     Each event is one ``write`` of one line, so a crash leaves at most one broken line, at the end. After a failed
     write the next event begins with a newline, so that the broken line cannot swallow it.
@@ -74,10 +79,15 @@ class EventWriter:
         self._fd: int | None = None
         self._seq = 0
         self._broken = False
+        self._lock = threading.Lock()
         self.lost = 0
 
     def write(self, type_: EventType, t: float | None = None, **members: Any) -> None:
         """Append one event; ``t`` replaces the clock."""
+        with self._lock:
+            self._write(type_, t, members)
+
+    def _write(self, type_: EventType, t: float | None, members: Event) -> None:
         event = {"seq": self._seq, "t": time.time() if t is None else t, "type": type_.value, **members}
         self._seq += 1
         try:

@@ -1,6 +1,7 @@
 """What the tests of the API share: an application over a real store and catalog, and rows to begin with."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -227,11 +228,20 @@ def api(store: Store, tmp_path: Path) -> Iterator[Api]:
     yield from running(store, write_catalog(tmp_path))
 
 
-@pytest.fixture
-def sqlite_store(sqlite_url: str) -> Iterator[Store]:
-    """A store on SQLite."""
-    store = Store(sqlite_url, wait_s=10)
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite file with the tables, to be copied: making them takes longer than most tests."""
+    path = tmp_path_factory.mktemp("sqlite") / "empty.db"
+    store = Store(f"sqlite:///{path}")
     store.migrate()
+    store.close()
+    return path
+
+
+@pytest.fixture
+def sqlite_store(empty_database: Path, tmp_path: Path) -> Iterator[Store]:
+    """A store on SQLite."""
+    store = Store(f"sqlite:///{shutil.copy(empty_database, tmp_path / 'snakeway.db')}", wait_s=10)
     yield store
     store.close()
 

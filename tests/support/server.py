@@ -33,7 +33,7 @@ class Server:
     workflows_dir: Path = ROOT / "workflows"
     profiles_dir: Path = ROOT / "profiles"
     settings: dict[str, str] = field(default_factory=dict)
-    command: str = "serve"
+    arguments: list[str] = field(default_factory=list)
     port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
 
@@ -58,7 +58,7 @@ class Server:
     def start(self, *, wait: bool = True) -> "Server":
         """Start the process; with ``wait`` return only when it is ready."""
         self.data_dir.mkdir(parents=True, exist_ok=True)
-        argv = [sys.executable, "-m", "snakeway", self.command]
+        argv = [sys.executable, "-m", "snakeway", "serve", *self.arguments]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(argv, env=self.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         if wait:
