@@ -6,13 +6,13 @@ carry the exception, and logger plugins get them in another thread. A filter on 
 
 import logging
 import sys
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
 
 from snakemake_interface_logger_plugins.common import LogEvent
+
+from snakemake_logger_plugin_snakeway.guard import Guard
 
 _WANTED = frozenset({LogEvent.WORKFLOW_STARTED, LogEvent.ERROR, LogEvent.JOB_ERROR})
 _LONGEST_CHAIN = 10  # of exceptions raised while handling exceptions
@@ -28,14 +28,14 @@ class ExitStatus(NamedTuple):
 class Evidence(logging.Filter):
     """Lets every record pass; those of `_WANTED` get additional attributes, read by the functions below."""
 
-    def __init__(self, guarded: Callable[[], AbstractContextManager[None]]) -> None:
+    def __init__(self, guard: Guard) -> None:
         super().__init__()
-        self._guarded = guarded
+        self._guard = guard
 
     def filter(self, record: logging.LogRecord) -> bool:
         event = getattr(record, "event", None)
-        if event in _WANTED:
-            with self._guarded():
+        if isinstance(event, LogEvent) and event in _WANTED:
+            with self._guard():
                 _, error, trace = sys.exc_info()
                 found = record.__dict__
                 found["snakeway_directory"] = Path.cwd()

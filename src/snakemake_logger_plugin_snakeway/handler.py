@@ -2,17 +2,15 @@
 
 import logging
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from logging import LogRecord
 
 from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 
 from snakemake_logger_plugin_snakeway.evidence import Evidence
+from snakemake_logger_plugin_snakeway.guard import Guard
 from snakemake_logger_plugin_snakeway.identity import Identity
 from snakemake_logger_plugin_snakeway.recorder import Recorder
-from snakeway.wire import Complain
 
 _SNAKEMAKE = logging.getLogger("snakemake.logging")  # the one logger of Snakemake and of its executor plugins
 
@@ -26,11 +24,11 @@ class LogHandler(LogHandlerBase):
     """
 
     def __post_init__(self) -> None:
-        self._complain = Complain()
+        self._guard = Guard()
         self._identity: Identity | None = None  # None: nothing is to be recorded
         self._recorder: Recorder | None = None
-        self._evidence = Evidence(self._guarded)
-        with self._guarded():
+        self._evidence = Evidence(self._guard)
+        with self._guard():
             identity = Identity.from_environment(os.environ)
             if identity.by_hand and self.common_settings.dryrun:
                 return
@@ -41,15 +39,15 @@ class LogHandler(LogHandlerBase):
         event = getattr(record, "event", None)
         if event is None or self._identity is None:
             return
-        with self._guarded():
+        with self._guard():
             if self._recorder is None and self._begins(event, self._identity):
-                self._recorder = Recorder(self._identity, record, self.common_settings, self._complain)
+                self._recorder = Recorder(self._identity, record, self.common_settings, self._guard)
             if self._recorder is not None:
                 self._recorder.take(event, record)
 
     def close(self) -> None:
         """End the attempt. Snakemake calls this when its listener thread has ended; at exit `logging` does so again."""
-        with self._guarded():
+        with self._guard():
             identity, self._identity = self._identity, None
             recorder, self._recorder = self._recorder, None
             if identity is not None:
@@ -61,14 +59,6 @@ class LogHandler(LogHandlerBase):
     @staticmethod
     def _begins(event: LogEvent, identity: Identity) -> bool:
         return event is LogEvent.WORKFLOW_STARTED or (event is LogEvent.ERROR and not identity.by_hand)
-
-    @contextmanager
-    def _guarded(self) -> Iterator[None]:
-        """The one place where the plugin's own failures end: no bug of ours may fail somebody's run."""
-        try:
-            yield
-        except Exception as error:  # noqa: BLE001
-            self._complain(f"cannot record: {type(error).__name__}: {error}; the run goes on without")
 
     @property
     def writes_to_stream(self) -> bool:

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from snakemake_logger_plugin_snakeway.evidence import exit_status_of
+from snakemake_logger_plugin_snakeway.guard import Guard
 from snakemake_logger_plugin_snakeway.markers import Markers
 from snakemake_logger_plugin_snakeway.watch import Try, Watch
-from snakeway.wire import LIST_ITEMS, TEXT_BYTES, Event, EventType, EventWriter, tail
+from snakeway.wire import LIST_ITEMS, TEXT_BYTES, EventType, EventWriter, tail
 
 if TYPE_CHECKING:
     from snakemake_logger_plugin_snakeway.tracing import Tracing
@@ -34,12 +35,14 @@ class _GroupFailure(NamedTuple):
 class Jobs:
     """Records the jobs of one attempt. The tries of a job are counted by its submissions."""
 
-    def __init__(self, writer: EventWriter, directory: Path, tracing: "Tracing | None", *, dry_run: bool) -> None:
+    def __init__(
+        self, writer: EventWriter, directory: Path, tracing: "Tracing | None", guard: Guard, *, dry_run: bool
+    ) -> None:
         self.remote = False  # jobs run elsewhere, but for those of local rules
         self._writer = writer
         self._directory = directory
         self._markers = Markers(directory)
-        self._watch = Watch(writer, self._markers)
+        self._watch = Watch(writer, self._markers, guard)
         self._tracing = tracing
         self._dry_run = dry_run
         self._tries: Counter[int] = Counter()
@@ -93,19 +96,14 @@ class Jobs:
         told = record.__dict__
         job = told["jobid"]
         group = self._groups.pop(job, None)
-        status = exit_status_of(record)
-        # Of a group's jobs, one has failed and the others were stopped; all get the exception.
-        if status is not None and group is not None and (told["shellcmd"] or "\n").strip() not in status.command:
-            status = None
+        code = _code(record, in_group=group is not None)
+        message = told["rule_msg"] or reason or (group.reason if group is not None else "")
+        if not message and group is not None:
+            message = "Its group of jobs failed; Snakemake does not tell which of them did."
+        elif not message and code is not None:  # `run:` is executed by another snakemake, which has said why
+            message = f"The job's process ended with exit code {code}; the reason is in Snakemake's output."
         logs = told["log"] + (group.logs if group is not None else [])
         external_id = told["aux"].get("external_jobid") or (group.external_id if group is not None else None)
-        message = told["rule_msg"] or reason or (group.reason if group is not None else "")
-        if not message and status is not None:  # `run:` is executed by another snakemake, which has said why
-            message = (
-                f"The job's process ended with exit code {status.returncode}; the reason is in Snakemake's output."
-            )
-        code = None if status is None else status.returncode
-        external_id = None if external_id is None else str(external_id)
         self._fail(job, record.created, cut(message), logs=_files(logs), code=code, external_id=external_id)
 
     def group_failed(self, record: LogRecord, reason: str) -> None:
@@ -157,7 +155,7 @@ class Jobs:
         *,
         logs: Iterable[str] = (),
         code: int | None = None,
-        external_id: str | None = None,
+        external_id: object = None,
     ) -> None:
         tried = self._close(job)
         exit_code, signal_number = _shell_status(code)
@@ -171,7 +169,7 @@ class Jobs:
             "message": message,
             "log": log,
             "log_tail": log_tail,
-            "external_id": external_id or (tried.external_id if tried is not None else None),
+            "external_id": str(external_id) if external_id else (tried.external_id if tried is not None else None),
         }
         self._failed.add(job)
         self._writer.write(EventType.JOB_FAILED, t, **members)
@@ -204,6 +202,15 @@ def _resources(told: Iterable[tuple[str, Any]]) -> dict[str, int | str]:
         for name, value in told
         if name not in ("_cores", "_nodes")  # told as threads, or of no meaning outside
     }
+
+
+def _code(record: LogRecord, *, in_group: bool) -> int | None:
+    """Return how the job's command ended. Of a group's jobs all have the exception of the one that failed."""
+    status = exit_status_of(record)
+    shell = (record.__dict__["shellcmd"] or "").strip()
+    if status is None or (in_group and not (shell and shell in status.command)):
+        return None
+    return status.returncode
 
 
 def _shell_status(code: int | None) -> tuple[int | None, int | None]:

@@ -4,7 +4,7 @@
 job. A job that runs elsewhere is a snakemake of its own: where it shares the file system it writes the file again, now
 without an id, when it starts. So the file tells the id as long as the job waits, and its start from then on.
 
-``metadata/`` has one from the end of the job that made the output. Its ``starttime`` and ``endtime`` are of no use here:
+``metadata/`` has one from the end of the job that made the output. Its ``starttime`` and ``endtime`` are of no use:
 for local jobs they are the times of the events, and for jobs elsewhere both are when their end was noticed.
 
 With another persistence (``--persistence-backend db``) there are no such files, and nothing is known.

@@ -14,6 +14,7 @@ from snakemake_interface_logger_plugins.common import LogEvent
 from snakemake_interface_logger_plugins.settings import OutputSettingsLoggerInterface
 
 from snakemake_logger_plugin_snakeway.evidence import directory_of, failed_in_postprocessing
+from snakemake_logger_plugin_snakeway.guard import Guard
 from snakemake_logger_plugin_snakeway.identity import Identity
 from snakemake_logger_plugin_snakeway.jobs import Jobs, cut
 from snakeway.wire import VERSION, Complain, EventType, EventWriter
@@ -36,13 +37,13 @@ class Recorder:
     """Records one attempt, which begins with ``record``; `take` gets the following ones, and `end` ends it."""
 
     def __init__(
-        self, identity: Identity, record: LogRecord, settings: OutputSettingsLoggerInterface, complain: Complain
+        self, identity: Identity, record: LogRecord, settings: OutputSettingsLoggerInterface, guard: Guard
     ) -> None:
         directory = directory_of(record)
         snakefile = str(getattr(record, "snakefile_main", ""))
         self._quiet_about_progress = any(getattr(kind, "name", "") == "PROGRESS" for kind in settings.quiet or ())
         run_id, events = identity.settle(directory)
-        self._writer = EventWriter(events, complain)
+        self._writer = EventWriter(events, guard.complain)
         self._writer.write(
             EventType.ATTEMPT_STARTED,
             record.created,
@@ -62,7 +63,7 @@ class Recorder:
         self._tracing: Tracing | None = None
         if not settings.dryrun:
             self._tracing = _tracing(identity, run_id, record.created, directory, snakefile)
-        self._jobs = Jobs(self._writer, directory, self._tracing, dry_run=settings.dryrun)
+        self._jobs = Jobs(self._writer, directory, self._tracing, guard, dry_run=settings.dryrun)
         self._complaints: dict[int | None, _Complaint] = {}  # by thread
         self._broken = False  # something failed that was not a job
         self._stats: dict[str, int] = {}

@@ -1,10 +1,14 @@
-"""When jobs that run elsewhere start. Snakemake tells when it submits a job and when it notices its end; in between,
-which may be days, only the job's marker changes (`markers`)."""
+"""When jobs that run elsewhere start.
+
+Snakemake tells when it submits a job and when it notices its end. In between, which may be days, only the job's marker
+changes (see `markers`).
+"""
 
 import threading
 from dataclasses import dataclass
 from time import monotonic
 
+from snakemake_logger_plugin_snakeway.guard import Guard
 from snakemake_logger_plugin_snakeway.markers import Markers
 from snakeway.wire import Event, EventType, EventWriter
 
@@ -37,8 +41,9 @@ class Watch:
     two looks is missed: its start stays unknown.
     """
 
-    def __init__(self, writer: EventWriter, markers: Markers) -> None:
+    def __init__(self, writer: EventWriter, markers: Markers, guard: Guard) -> None:
         self._writer = writer
+        self._guard = guard
         self._markers = markers
         self._lock = threading.Lock()
         self._looks: dict[Try, _Look] = {}
@@ -69,7 +74,8 @@ class Watch:
             with self._lock:
                 due = [tried for tried, look in self._looks.items() if look.due <= monotonic()][:LOOKS_PER_TICK]
             for tried in due:
-                self._look_at(tried)
+                with self._guard():
+                    self._look_at(tried)
 
     def _look_at(self, tried: Try) -> None:
         marker = self._markers.incomplete(tried.members["output"][0])

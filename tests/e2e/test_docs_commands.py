@@ -210,8 +210,12 @@ def new_place(folder: Path) -> Place:
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     """A place with a server, for the pages that do not start their own."""
     place = new_place(tmp_path_factory.mktemp("docs"))
-    folders = {"workflows_dir": place.folder / "workflows", "profiles_dir": place.folder / "profiles"}
-    server = Server(place.folder / "snakeway-data", port=place.port, **folders).start()
+    server = Server(
+        place.folder / "snakeway-data",
+        workflows_dir=place.folder / "workflows",
+        profiles_dir=place.folder / "profiles",
+        port=place.port,
+    ).start()
     yield place
     server.stop()
 

@@ -60,7 +60,7 @@ class Api:
     def request(self, method: str, path: str, **options: Any) -> httpx.Response:
         """Make one request below ``/api/v1``; a problem must be documented for the route."""
         response = self.client.request(method, f"{BASE}{path}", **options)
-        if response.headers.get("content-type") == "application/problem+json":
+        if response.headers.get("content-type") == "application/problem+json" and method != "HEAD":
             self.check_problem(response)
         return response
 

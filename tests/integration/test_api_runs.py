@@ -245,7 +245,9 @@ def test_a_run_that_is_not_there_is_not_found(sqlite_api: Api, run_id: str, path
         sqlite_api.refused("GET", f"/runs/{run_id}{path}", "run_not_found")
 
 
-@pytest.mark.parametrize("method_and_path", ["DELETE ", "POST /cancel", "POST /rerun", "GET /events", "GET /artifacts/x"])
+@pytest.mark.parametrize(
+    "method_and_path", ["DELETE ", "POST /cancel", "POST /rerun", "GET /events", "GET /artifacts/x"]
+)
 def test_nothing_can_be_done_to_a_run_that_is_not_there(sqlite_api: Api, method_and_path: str) -> None:
     method, path = method_and_path.split(" ")
     sqlite_api.refused(method, f"/runs/{ids.new_id()}{path}", "run_not_found")

@@ -95,7 +95,11 @@ def test_a_field_is_one_field_of_one_line(value: Any) -> None:
     assert not set(text) & {chr(code) for code in (*range(32), *range(127, 160))}
 
 
-@given(st.recursive(st.text() | st.integers() | st.none(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))
+@given(
+    st.recursive(
+        st.text() | st.integers() | st.none(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)
+    )
+)
 def test_json_is_json_and_steers_no_terminal(value: Any) -> None:
     text = output.as_json(value)
     assert json.loads(text) == value
@@ -149,7 +153,14 @@ def test_durations(seconds: float, text: str) -> None:
 
 @pytest.mark.parametrize(
     ("count", "text"),
-    [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (1536 * 1024, "1.5 MiB"), (2**50, "1.0 PiB"), (2**70, "1048576.0 PiB")],
+    [
+        (0, "0 B"),
+        (1023, "1023 B"),
+        (1024, "1.0 KiB"),
+        (1536 * 1024, "1.5 MiB"),
+        (2**50, "1.0 PiB"),
+        (2**70, "1048576.0 PiB"),
+    ],
 )
 def test_sizes(count: int, text: str) -> None:
     assert times.size(count) == text

@@ -19,9 +19,7 @@ NOW = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 
 numbers = st.integers(-(2**60), 2**60) | st.floats(allow_nan=False, allow_infinity=False)
 leaves = st.none() | st.booleans() | numbers | st.text()
-anything = st.recursive(
-    leaves, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=8
-)
+anything = st.recursive(leaves, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=8)
 names = st.text(string.ascii_letters + string.digits + "_-", min_size=1, max_size=8)
 
 
@@ -159,9 +157,9 @@ def test_a_value_has_no_members() -> None:
         values.config(["a=1", "a.b=2"])
 
 
-trees = st.recursive(
-    leaves, lambda inner: st.dictionaries(names, inner, min_size=1, max_size=3), max_leaves=8
-).filter(lambda value: isinstance(value, dict))
+trees = st.recursive(leaves, lambda inner: st.dictionaries(names, inner, min_size=1, max_size=3), max_leaves=8).filter(
+    lambda value: isinstance(value, dict)
+)
 
 
 def paths(tree: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:

@@ -141,7 +141,9 @@ def test_events_that_make_no_sense_do_no_harm(events: list[StreamEvent]) -> None
 
 @given(st.randoms(use_true_random=False))
 def test_any_order_of_jobs_counts_the_same(shuffle: random.Random) -> None:
-    events = [started(n, n) for n in range(10)] + [event("job_finished", 20 + n, job=n, **{"try": 1}) for n in range(10)]
+    events = [started(n, n) for n in range(10)] + [
+        event("job_finished", 20 + n, job=n, **{"try": 1}) for n in range(10)
+    ]
     late = events[10:]
     shuffle.shuffle(late)
     on = watch()

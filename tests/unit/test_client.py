@@ -150,7 +150,9 @@ def test_problems_become_the_class_of_their_code(cls: type[SnakewayError], serve
         (503, errors.Unavailable),
     ],
 )
-@pytest.mark.parametrize("answer", ["<html>nginx</html>", '{"code": 7, "detail": null}', "[]", '{"code": "of_tomorrow"}'])
+@pytest.mark.parametrize(
+    "answer", ["<html>nginx</html>", '{"code": 7, "detail": null}', "[]", '{"code": "of_tomorrow"}']
+)
 def test_answers_without_a_known_code_are_judged_by_status(
     status: int, cls: type[SnakewayError], answer: str, server: StandIn, client: Client
 ) -> None:
@@ -160,6 +162,16 @@ def test_answers_without_a_known_code_are_judged_by_status(
     assert type(caught.value) is cls
     assert f"answered {status}" in caught.value.detail
     assert "SNAKEWAY_URL" in caught.value.detail
+
+
+def test_a_page_instead_of_an_answer(server: StandIn, client: Client) -> None:
+    server.on("GET", f"/runs/{RUN_ID}", text("<html>please log in</html>"))
+    with pytest.raises(SnakewayError, match="SNAKEWAY_URL"):
+        client.run(RUN_ID)
+    server.on("GET", f"/runs/{RUN_ID}/events", text("<html>please log in</html>"))
+    with pytest.raises(SnakewayError, match="SNAKEWAY_URL"):
+        list(client.events(RUN_ID))
+    assert len(server.requests) == 2
 
 
 def test_a_refused_token_says_where_it_belongs(server: StandIn, client: Client) -> None:

@@ -211,7 +211,14 @@ def test_artifacts(app: App, client: Client, tmp_path: Path) -> None:
     attempt = client.attempts(run_id)[0]
     with app.store.write() as tx:
         row = {"size_bytes": len(data), "mtime": (root.path / name).stat().st_mtime, "sha256": sha}
-        made = {"run_id": run_id, "path": name, "rule": "all", "attempt_id": attempt["id"], "job_number": 0, "created_at": now()}
+        made = {
+            "run_id": run_id,
+            "path": name,
+            "rule": "all",
+            "attempt_id": attempt["id"],
+            "job_number": 0,
+            "created_at": now(),
+        }
         tx.add(ArtifactRow(**row, **made))  # type: ignore[arg-type]
     [artifact] = client.artifacts(run_id)
     assert (artifact["path"], artifact["sha256"], artifact["attempt"]) == (name, sha, 1)

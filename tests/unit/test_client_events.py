@@ -143,13 +143,13 @@ def test_any_events_survive_any_cut_into_chunks(events: list[dict[str, object]],
 
 def test_what_the_standard_says_about_lines() -> None:
     text = (
-        "data:{\"a\":\ndata: 1}\n\n"  # data over two lines, with and without a space
+        'data:{"a":\ndata: 1}\n\n'  # data over two lines, with and without a space
         "event: x\n\n"  # no data: no event
         "data: not json\n\n"
         "data: [1]\n\n"  # not an object
         "id: a\0b\ndata: {}\n\n"  # an id with NUL is not one
-        "retry: 5\nunknown: y\nwithout colon\ndata: {\"b\":\"\u2028\x85\"}\n\n"
-        "data: {\"cut\": true}\n"  # not ended by an empty line
+        'retry: 5\nunknown: y\nwithout colon\ndata: {"b":"\u2028\x85"}\n\n'
+        'data: {"cut": true}\n'  # not ended by an empty line
     )
     events = list(parse([text.encode()]))
     assert [event.data for event in events] == [{"a": 1}, {}, {"b": "\u2028\x85"}]

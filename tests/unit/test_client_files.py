@@ -75,9 +75,7 @@ def test_a_broken_connection_is_taken_up_where_it_broke(
     assert server.requests[1].headers["If-Range"] == f'"{SHA}"'
 
 
-def test_without_digest_and_tag_a_broken_download_starts_again(
-    server: StandIn, client: Client, tmp_path: Path
-) -> None:
+def test_without_digest_and_tag_a_broken_download_starts_again(server: StandIn, client: Client, tmp_path: Path) -> None:
     server.on("GET", PATH, file(DATA, cut_after=100_000), file(DATA))
     client.download(RUN_ID, NAME, tmp_path / "x")
     assert (tmp_path / "x").read_bytes() == DATA
@@ -114,9 +112,7 @@ def test_a_leftover_that_is_whole_is_only_checked(server: StandIn, client: Clien
 
 
 @pytest.mark.parametrize("leftover", [b"\0" * 100_000, b"\0" * 400_000], ids=["shorter", "longer"])
-def test_a_damaged_leftover_is_fetched_anew(
-    leftover: bytes, server: StandIn, client: Client, tmp_path: Path
-) -> None:
+def test_a_damaged_leftover_is_fetched_anew(leftover: bytes, server: StandIn, client: Client, tmp_path: Path) -> None:
     server.on("GET", PATH, file(DATA, cut_after=100_000), broken())
     with pytest.raises(Unavailable):
         client.download(RUN_ID, NAME, tmp_path / "x", sha256=SHA)

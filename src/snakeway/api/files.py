@@ -92,7 +92,7 @@ def respond(
 
 def _outside(request: Request[Any, Any, Any], error: RangeNotSatisfiable, size: int) -> ASGIResponse:
     kind = problems.kind_of(error)
-    body = json.encode(problems.problem(kind, request.scope["path"], error.detail, error.field))
+    body = json.encode(problems.problem(kind, problems.instance_of(request), error.detail, error.field))
     headers = {"Content-Range": f"bytes */{size}"}
     return ASGIResponse(body=body, status_code=kind.status, headers=headers, media_type=problems.MEDIA_TYPE)
 
@@ -110,7 +110,7 @@ class _FileResponse(ASGIStreamingResponse):
     ) -> None:
         self._file = file
         super().__init__(
-            iterator=_chunks(file, *span),
+            iterator=chunks(file, *span),
             status_code=status,
             headers={**headers, "Content-Length": str(span[1])},
             media_type=headers["Content-Type"],
@@ -125,7 +125,7 @@ class _FileResponse(ASGIStreamingResponse):
             asyncio.get_running_loop().run_in_executor(None, self._file.close)
 
 
-async def _chunks(file: OpenFile, offset: int, length: int) -> AsyncGenerator[bytes, None]:
+async def chunks(file: OpenFile, offset: int, length: int) -> AsyncGenerator[bytes, None]:
     """Yield ``length`` bytes. When the file has become shorter, fewer: the server then breaks the connection off."""
     end = offset + length
     while offset < end:

@@ -142,15 +142,21 @@ def kind_of(error: SnakewayError) -> Kind:
     raise AssertionError("the base of all errors is in the table")
 
 
-def problem(kind: Kind, path: str, detail: str, field: str | None = None) -> Problem:
-    """Make the document of one occurrence on the request of ``path``."""
+def problem(kind: Kind, instance: str, detail: str, field: str | None = None) -> Problem:
+    """Make the document of one occurrence; ``instance`` is the path of the request."""
     text = detail if len(detail) <= _LONGEST_DETAIL else f"{detail[:_LONGEST_DETAIL]} …"
     plain = text.encode(errors="replace").decode()  # file names may hold bytes that are not UTF-8
-    return Problem(kind.address, kind.title, kind.status, plain, quote(path), kind.code, field)
+    return Problem(kind.address, kind.title, kind.status, plain, instance, kind.code, field)
+
+
+def instance_of(request: Request[Any, Any, Any]) -> str:
+    """Return the path of a request as it was sent, without its query."""
+    raw: bytes = request.scope.get("raw_path") or quote(request.scope["path"]).encode()
+    return raw.partition(b"?")[0].decode(errors="replace")
 
 
 def _response(request: Request[Any, Any, Any], kind: Kind, detail: str, field: str | None = None) -> Response[Problem]:
-    document = problem(kind, request.scope["path"], detail, field)
+    document = problem(kind, instance_of(request), detail, field)
     return Response(document, status_code=kind.status, media_type=MEDIA_TYPE, headers=dict(kind.headers))
 
 

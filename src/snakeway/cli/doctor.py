@@ -13,7 +13,7 @@ from snakeway.cli.connect import connect
 from snakeway.cli.failures import FAILED
 from snakeway.cli.output import Column
 from snakeway.cli.server import read_settings, server_part
-from snakeway.errors import Invalid, NotFound, ServerUnreachable, SnakewayError, StoreOutdated
+from snakeway.errors import Invalid, ServerUnreachable, SnakewayError, StoreOutdated
 
 if TYPE_CHECKING:
     from snakeway.settings import Settings
@@ -156,16 +156,19 @@ def _server() -> Iterator[Finding]:
             advice = "start it with 'snakeway serve', or set SNAKEWAY_URL"
             yield Finding("server", "fail" if expected else "warn", f"nothing answers at {client.url}", advice)
             return
-        except NotFound:
-            yield Finding("server", "fail", f"{client.url} is not a Snakeway server", "set SNAKEWAY_URL to one")
+        except SnakewayError as error:
+            yield Finding("server", "fail", error.detail, "check SNAKEWAY_URL and SNAKEWAY_TOKEN")
             return
-    checked = health.get("checks")
-    wrong = {name: said for name, said in checked.items() if said != "ok"} if isinstance(checked, dict) else {}
+    checked = health.get("checks") if isinstance(health, dict) else None
+    if not isinstance(checked, dict):
+        yield Finding("server", "fail", f"{client.url} is not a Snakeway server", "set SNAKEWAY_URL to one")
+        return
+    wrong = {name: said for name, said in checked.items() if said != "ok"}
     yield Finding("server", "ok", f"answers at {client.url}")
     for name, said in wrong.items():
         advice = (
             "start 'snakeway supervise', or 'snakeway serve' without --no-supervisor" if name == "supervisor" else ""
         )
         yield Finding(f"server: {name}", "fail", str(said), advice)
-    if isinstance(checked, dict) and "supervisor" not in wrong:
+    if "supervisor" not in wrong:
         yield Finding("supervisor", "ok", "seen lately")

@@ -9,6 +9,7 @@ from typing import Any
 from snakeway.client.transport import Transport
 from snakeway.errors import Unavailable
 
+_MEDIA_TYPE = "text/event-stream"
 _SILENCE_S = 50  # the server sends a comment every 15 s, so after three missed ones the connection is dead
 
 Retrying = Callable[[Unavailable, float], None]
@@ -60,10 +61,12 @@ class Follower:
             time.sleep(pause)
 
     def _connection(self) -> Iterator[StreamEvent]:
-        headers = {"Accept": "text/event-stream", "Cache-Control": "no-store"}
+        headers = {"Accept": _MEDIA_TYPE, "Cache-Control": "no-store"}
         if self._last_id is not None:
             headers["Last-Event-ID"] = self._last_id
-        with self._transport.stream(self._path, headers=headers, read_timeout_s=_SILENCE_S) as response:
+        with self._transport.stream(
+            self._path, headers=headers, read_timeout_s=_SILENCE_S, media_type=_MEDIA_TYPE
+        ) as response:
             self._stood = True
             for event in parse(response.iter_raw()):
                 if event.id is not None:

@@ -66,10 +66,10 @@ class Client:
         headers = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
         if traceparent:
             headers["traceparent"] = traceparent
-        response = self._transport.send(
+        answer = self._transport.ask(
             "POST", "/runs", body=submission, headers=headers, timeout_s=_SLOW_S, repeatable=True
         )
-        return cast("Run", response.json())
+        return cast("Run", answer)
 
     def run(self, run_id: str) -> Run:
         """Return a run."""
@@ -90,12 +90,12 @@ class Client:
 
     def cancel(self, run_id: str) -> Run:
         """Ask for the run's end; it has come when the run's state says so."""
-        return cast("Run", self._transport.send("POST", f"{_run(run_id)}/cancel").json())
+        return cast("Run", self._transport.ask("POST", f"{_run(run_id)}/cancel"))
 
     def rerun(self, run_id: str, rerun: nouns.Rerun) -> nouns.RerunAnswer:
         """Queue the next attempt; the answer's attempt has the plan, if it was made in time."""
-        response = self._transport.send("POST", f"{_run(run_id)}/rerun", body=rerun, timeout_s=_SLOW_S)
-        return cast("nouns.RerunAnswer", response.json())
+        answer = self._transport.ask("POST", f"{_run(run_id)}/rerun", body=rerun, timeout_s=_SLOW_S)
+        return cast("nouns.RerunAnswer", answer)
 
     def delete(self, run_id: str) -> None:
         """Remove an ended run and its files."""
@@ -188,10 +188,10 @@ class Client:
 
     def ready(self) -> nouns.Health:
         """Return the server's own checks; its ``status`` is "ok" if it can do its work."""
-        return cast("nouns.Health", self._transport.send("GET", "/health/ready", accept=(_UNAVAILABLE,)).json())
+        return cast("nouns.Health", self._transport.ask("GET", "/health/ready", accept=(_UNAVAILABLE,)))
 
     def _get(self, path: str, params: Params | None = None) -> Any:
-        return self._transport.send("GET", path, params=params).json()
+        return self._transport.ask("GET", path, params=params)
 
 
 def _all(page_after: Callable[[str | None], Page[T]]) -> Iterator[T]:

@@ -114,6 +114,14 @@ class Transport:
             raise problem(response, self.url)
         return response
 
+    def ask(self, method: str, path: str, **options: Any) -> Any:
+        """Send a request as :meth:`send` does and return the JSON of its answer."""
+        response = self.send(method, path, **options)
+        try:
+            return response.json()
+        except ValueError as error:  # the login page of a proxy, for instance
+            raise SnakewayError(_undetailed(response, self.url)) from error
+
     @contextmanager
     def stream(
         self,
@@ -123,6 +131,7 @@ class Transport:
         headers: Mapping[str, str] | None = None,
         read_timeout_s: float | None = None,
         accept: tuple[int, ...] = (),
+        media_type: str = "",
     ) -> Iterator[httpx.Response]:
         """GET whose body is read while it comes; no content coding is asked for, so that offsets are the file's."""
         sent = {"Accept-Encoding": "identity", **(headers or {})}
@@ -134,6 +143,9 @@ class Transport:
             if not response.is_success and response.status_code not in accept:
                 response.read()
                 raise problem(response, self.url)
+            if not response.headers.get("Content-Type", "").startswith(media_type):
+                response.read()
+                raise SnakewayError(_undetailed(response, self.url))
             yield response
 
     def _timeout(self, read_s: float | None) -> httpx.Timeout:

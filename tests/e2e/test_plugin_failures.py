@@ -1,0 +1,178 @@
+"""What the logger plugin records of jobs that fail, and of jobs that run elsewhere."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from snakeway.wire import Event
+from tests.e2e.plugin_runs import FAILING, PLAIN_ENVIRONMENT, Finished, snakemake
+
+
+@pytest.fixture(scope="module")
+def failing_run(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    return snakemake(tmp_path_factory.mktemp("failing"), FAILING, "--keep-going", "--latency-wait", "0")
+
+
+def failures(run: Finished, rule: str) -> list[Event]:
+    return [event for event in run.events("job_failed") if event["rule"] == rule]
+
+
+def test_each_try_of_a_job_fails_by_itself(failing_run: Finished) -> None:
+    assert failing_run.code == 1
+    tries = [event["try"] for event in failing_run.events("job") if event["rule"] == "exit"]
+    assert tries == [failure["try"] for failure in failures(failing_run, "exit")] == [1, 2]
+    for failure in failures(failing_run, "exit"):
+        assert (failure["exit_code"], failure["signal"]) == (7, None)
+        assert "returned non-zero exit status 7" in failure["message"]
+        assert (failure["log"], failure["log_tail"]) == ("exit.log", "boom")
+
+
+@pytest.mark.parametrize(("rule", "number"), [("killed", signal.SIGKILL), ("child", signal.SIGTERM)])
+def test_a_signal_is_told_in_one_way(failing_run: Finished, rule: str, number: signal.Signals) -> None:
+    (failure,) = failures(failing_run, rule)
+    assert (failure["exit_code"], failure["signal"]) == (128 + number, number)
+
+
+def test_a_failed_run_directive_says_where_the_reason_is(failing_run: Finished) -> None:
+    (failure,) = failures(failing_run, "python")
+    assert failure["exit_code"] == 1
+    assert "Snakemake's output" in failure["message"]
+    assert "not this time" in failing_run.output
+
+
+def test_jobs_that_leave_wrong_outputs_fail(failing_run: Finished) -> None:
+    missing = failures(failing_run, "missing")
+    assert [failure["try"] for failure in missing] == [1, 2]
+    assert "missing.txt" in missing[0]["message"]
+    (wrong,) = failures(failing_run, "wrong")
+    assert "unexpected empty output" in wrong["message"]
+
+
+def test_the_reason_of_a_job_is_not_also_an_error_of_the_run(failing_run: Finished) -> None:
+    messages = [event["message"] for event in failing_run.events("error")]
+    assert messages == ["WorkflowError:\nAt least one job did not complete successfully."]
+
+
+PIPES = """
+rule all:
+    input: "good.txt", "bad.txt"
+rule good_source:
+    output: pipe("good.fifo")
+    shell: "echo 1 > {output}"
+rule good_sink:
+    input: "good.fifo"
+    output: "good.txt"
+    shell: "cat {input} > {output}"
+rule bad_source:
+    output: pipe("bad.fifo")
+    shell: "exec 3> {output}; exit 5"
+rule bad_sink:
+    input: "bad.fifo"
+    output: "bad.txt"
+    shell: "cat {input} > {output}; sleep 60"
+"""
+
+
+def test_of_a_group_that_fails_only_the_guilty_job_has_the_exit_code(tmp_path: Path) -> None:
+    run = snakemake(tmp_path, PIPES, "--keep-going", "--cores", "4")
+    assert run.code == 1
+    rules = {job["job"]: job["rule"] for job in run.events("job")}
+    assert {rules[event["job"]] for event in run.events("job_finished")} == {"good_source", "good_sink"}
+    codes = {event["rule"]: event["exit_code"] for event in run.events("job_failed")}
+    assert codes == {"bad_source": 5, "bad_sink": None}
+    assert all("exit status 5" in event["message"] for event in run.events("job_failed"))
+    assert {tuple(job["output"]) for job in run.events("job")} >= {("good.fifo",), ("bad.fifo",)}
+
+
+EXECUTOR = '''
+"""An executor plugin that is remote to Snakemake, and runs its jobs in processes here."""
+import subprocess
+from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
+from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
+from snakemake_interface_executor_plugins.settings import CommonSettings
+
+common_settings = CommonSettings(non_local_exec=True, implies_no_shared_fs=False, job_deploy_sources=False)
+
+class Executor(RemoteExecutor):
+    def run_job(self, job):
+        process = subprocess.Popen(self.format_job_exec(job), shell=True)
+        info = SubmittedJobInfo(job, external_jobid=f"cluster-{process.pid}", aux={"process": process})
+        self.report_job_submission(info)
+
+    async def check_active_jobs(self, active_jobs):
+        for info in active_jobs:
+            code = info.aux["process"].poll()
+            if code is None:
+                yield info
+            elif code == 0:
+                self.report_job_success(info)
+            else:
+                self.report_job_error(info, msg="It failed over there. ", aux_logs=["over-there.log"])
+
+    def cancel_jobs(self, active_jobs):
+        for info in active_jobs:
+            info.aux["process"].kill()
+'''
+
+ELSEWHERE = """
+localrules: all
+rule all:
+    input: "one.txt", "pair.txt", "fine.txt"
+rule fine:
+    output: "fine.txt"
+    shell: "touch {output}; sleep 4"
+rule one:
+    output: "one.txt"
+    shell: "exit 3"
+rule first:
+    output: temp("first.txt")
+    group: "pair"
+    shell: "touch {output}"
+rule second:
+    input: "first.txt"
+    output: "pair.txt"
+    group: "pair"
+    shell: "exit 4"
+"""
+
+
+@pytest.fixture(scope="module")
+def run_elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    directory = tmp_path_factory.mktemp("elsewhere")
+    package = directory / "plugins" / "snakemake_executor_plugin_elsewhere"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text(EXECUTOR)
+    (directory / "over-there.log").write_text("a log of the scheduler\n")
+    path = os.pathsep.join(filter(None, [str(package.parent), PLAIN_ENVIRONMENT.get("PYTHONPATH")]))
+    options = ["--executor", "elsewhere", "--jobs", "3", "--keep-going", "--seconds-between-status-checks", "1"]
+    return snakemake(directory, ELSEWHERE, *options, PYTHONPATH=path)
+
+
+def test_a_job_elsewhere_is_seen_to_wait_and_to_start(run_elsewhere: Finished) -> None:
+    (job,) = [job for job in run_elsewhere.events("job") if job["rule"] == "fine"]
+    told = {event["type"]: event for event in run_elsewhere.events() if event.get("job") == job["job"]}
+    assert list(told) == ["job", "job_submitted", "job_started", "job_finished"]
+    assert not job["local"]
+    assert told["job_submitted"]["external_id"].startswith("cluster-")
+    # It starts when its own snakemake does, long after its submission, and ends before Snakemake looks again.
+    assert job["t"] + 0.5 < told["job_started"]["started_at"] < told["job_finished"]["t"] - 3
+    assert told["job_finished"]["started_at"] == told["job_started"]["started_at"]
+
+
+def test_a_job_that_failed_elsewhere_carries_what_the_scheduler_knows(run_elsewhere: Finished) -> None:
+    (failure,) = failures(run_elsewhere, "one")
+    assert failure["external_id"].startswith("cluster-")
+    assert failure["message"].startswith("It failed over there.")
+    assert (failure["log"], failure["log_tail"]) == ("over-there.log", "a log of the scheduler")
+    assert failure["exit_code"] is None
+
+
+def test_a_failed_group_elsewhere_fails_each_of_its_jobs(run_elsewhere: Finished) -> None:
+    pair = failures(run_elsewhere, "first") + failures(run_elsewhere, "second")
+    assert len(pair) == 2
+    (external_id,) = {failure["external_id"] for failure in pair}
+    assert external_id.startswith("cluster-")
+    assert {failure["log_tail"] for failure in pair} == {"a log of the scheduler"}
+    assert {failure["message"][:26] for failure in pair} == {"Its group of jobs failed; "}
