@@ -58,7 +58,9 @@ def measure(server: Server, run_id: str) -> None:
         if run["state"] in ENDED:
             break
         time.sleep(0.2)
-    print(f"{written} jobs in {time.time() - begin:.0f} s, run {run['state']}{'':<14} {'min':>8} {'median':>8} {'max':>8}")
+    print(
+        f"{written} jobs in {time.time() - begin:.0f} s, run {run['state']}{'':<14} {'min':>8} {'median':>8} {'max':>8}"
+    )
     print(row("lag of the record behind the events", lags))
     print(row("server memory above idle", memory, "MiB"))
 

@@ -23,7 +23,12 @@ GOOD = 'rule all:\n    output: "out.txt"\n    shell: "touch {output}"\n'
         ({"workflow": "quickstart", "config": {"batches": "three"}}, 422, "invalid_config", "batches"),
         ({"workflow": "quickstart", "confg": {}}, 400, "invalid_request", "confg"),
         ({"workflow": 7}, 400, "invalid_request", "workflow"),
-        ({"workflow": "quickstart", "set_resources": {"x": {"mem_mb": "os.abort()"}}}, 400, "invalid_request", "mem_mb"),
+        (
+            {"workflow": "quickstart", "set_resources": {"x": {"mem_mb": "os.abort()"}}},
+            400,
+            "invalid_request",
+            "mem_mb",
+        ),
         ({"workflow": "quickstart", "targets": ["--unlock"]}, 400, "invalid_request", "--unlock"),
         ({"workflow": {"git": {"url": "ext::sh -c id"}}}, 400, "invalid_request", "ext::sh"),
         ({"workflow": "quickstart", "note": "x" * 2_000_000}, 413, "body_too_large", "larger than"),

@@ -83,7 +83,7 @@ def test_killed_again_and_again_a_run_ends_right(
     for number in range(KILLS):
         before = (number * JOBS) // (KILLS + 1)
         wait_until(
-            lambda wanted=before: finished.exists() and len(finished.read_text().splitlines()) >= wanted or None,
+            lambda wanted=before: (finished.exists() and len(finished.read_text().splitlines()) >= wanted) or None,
             timeout_s=60,
             what=f"{before} finished jobs",
         )

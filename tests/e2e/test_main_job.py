@@ -3,11 +3,13 @@
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import httpx
 
+from tests.benchmarks.common import SNAKEMAKE
 from tests.e2e.conftest import StartServer
 from tests.support.server import Server
 from tests.support.waiting import wait_until
@@ -125,6 +127,31 @@ def test_an_edited_workflow_reaches_new_runs_but_not_old_ones(
     assert output(old) == "two\n"
 
 
+def test_a_snakemake_of_the_targets_own_does_the_same(
+    start_server: StartServer, workflows: Callable[..., Path], tmp_path: Path
+) -> None:
+    profiles = tmp_path / "profiles"
+    for name in ("warm", "own"):
+        (profiles / name).mkdir(parents=True)
+        (profiles / name / "config.yaml").write_text("cores: 2\nlogger: [snakeway]\n")
+    (profiles / "own/snakeway.yaml").write_text(f"snakemake: {SNAKEMAKE}\n")
+    text = 'rule all:\n    output: "out.txt"\n    shell: "echo $PPID > /dev/null; echo same > {output}"\n'
+    server = start_server(workflows_dir=workflows(same=text), profiles_dir=profiles)
+    seen = {}
+    for name in ("warm", "own"):
+        run_id = server.submit("same", target=name)
+        run = server.end_of(run_id)
+        job = server.jobs(run_id)[0]
+        log = server.request("GET", f"/runs/{run_id}/log").text
+        seen[name] = (
+            run["state"],
+            run["jobs"],
+            {member: job[member] for member in ("rule", "reason", "shell", "outputs", "threads", "state")},
+            re.findall(r"Command: \S*snakemake (.*)", log.replace(f"/{name} ", " ")),
+        )
+    assert seen["warm"] == seen["own"]
+
+
 def test_a_dry_run_runs_nothing(server: Server) -> None:
     run_id = server.submit("quickstart", dry_run=True)
     assert server.end_of(run_id)["state"] == "succeeded"
@@ -139,9 +166,8 @@ def test_a_question_about_a_run_leaves_it_as_it_is(server: Server) -> None:
     before = server.end_of(run_id)
     answer = server.rerun(run_id, forceall=True, dry_run=True)
     assert answer["attempt"]["plan"]["by_rule"]["bootstrap"] == 6
-    wait_until(
-        lambda: server.get(f"/runs/{run_id}/attempts/2")["state"] == "succeeded" or None, timeout_s=30, what="the dry run"
-    )
+    state = lambda: server.get(f"/runs/{run_id}/attempts/2")["state"]  # noqa: E731
+    wait_until(lambda: state() == "succeeded" or None, timeout_s=30, what="the dry run")
     after = server.get(f"/runs/{run_id}")
     assert {name: after[name] for name in ("state", "jobs", "error", "config")} == {
         name: before[name] for name in ("state", "jobs", "error", "config")
@@ -160,8 +186,6 @@ def test_a_deleted_run_is_gone(server: Server) -> None:
 def test_a_run_directory_works_by_hand(server: Server) -> None:
     """What the service ran can be run on with snakemake itself: it finds everything done."""
     import subprocess
-
-    from tests.benchmarks.common import SNAKEMAKE
 
     run_id = server.submit("quickstart")
     server.end_of(run_id)

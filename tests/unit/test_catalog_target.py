@@ -7,7 +7,7 @@ import snakemake
 from snakemake.cli import get_profile_dir
 
 from snakeway.catalog import Catalog
-from snakeway.catalog.target import snakemake_major
+from snakeway.catalog.target import Targets, snakemake_major
 from snakeway.errors import InvalidTarget, TargetNotFound
 from snakeway.settings import Settings
 
@@ -148,3 +148,23 @@ def test_a_profile_that_did_not_change_is_not_parsed_again(
 
     monkeypatch.setattr("snakeway.catalog.documents.read", parsed)
     assert catalog.target("t") is target
+
+
+def test_a_target_may_name_a_snakemake_of_its_own(tmp_path: Path) -> None:
+    folder = tmp_path / "own"
+    folder.mkdir()
+    (folder / "config.yaml").write_text("cores: 1\n")
+    targets = Targets(tmp_path)
+    assert targets.get("own").snakemake is None
+    (folder / "snakeway.yaml").write_text("snakemake: /opt/snakemake/bin/snakemake\n")
+    assert targets.get("own").snakemake == "/opt/snakemake/bin/snakemake"
+
+
+@pytest.mark.parametrize("text", ["snakemake: snakemake\n", "snakemake: 7\n", "- a\n", "other: 1\n", "snakemake: [\n"])
+def test_options_that_cannot_be_followed_are_an_error(tmp_path: Path, text: str) -> None:
+    folder = tmp_path / "own"
+    folder.mkdir()
+    (folder / "config.yaml").write_text("cores: 1\n")
+    (folder / "snakeway.yaml").write_text(text)
+    with pytest.raises(InvalidTarget, match=r"snakeway\.yaml"):
+        Targets(tmp_path).get("own")

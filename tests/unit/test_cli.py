@@ -821,7 +821,7 @@ class TestProgram:
         assert (code, done.stderr) == ("141", "")
 
     def test_odd_text_in_a_poor_locale(self, server: StandIn) -> None:
-        server.on("GET", "/runs", text('{"items": [%s], "next": null}' % json.dumps(run(note="ü \ud800 €"))))
+        server.on("GET", "/runs", text('{{"items": [{}], "next": null}}'.format(json.dumps(run(note="ü \ud800 €")))))
         done = self.start("runs", LC_ALL="POSIX", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0", PYTHONIOENCODING="ascii")
         assert done.returncode == 0
         assert done.stdout.endswith("\t\\xfc \\ud800 \\u20ac\n")

@@ -164,7 +164,7 @@ def test_the_live_picture() -> None:
     on.run["ended_at"] = "2026-01-02T03:05:16Z"
     bar, heading, *jobs = picture(on, 100, 24)
     assert bar.split()[-6:] == ["running", "1/3", "jobs", "1", "min", "10", "s"][-6:]
-    assert heading.split() == ["JOB", "STATE", "RULE", "WILDCARDS", "FOR"] + ["EXTERNAL", "ID"]
+    assert heading.split() == ["JOB", "STATE", "RULE", "WILDCARDS", "FOR", "EXTERNAL", "ID"]
     assert [line.split() for line in jobs] == [
         ["3", "running", "a_rule_[red]", "n=3", "1", "min", "00", "s"],
         ["2", "submitted", "fit", "n=2", "1", "min", "07", "s"],

@@ -11,12 +11,12 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.sink import Sink, running_sink
-from tests.support.telemetry import Span, decode_metrics, decode_spans
 
 from snakeway import ids
 from snakeway.telemetry import Result, SpanRef, Spans, attempt_ref, configured, job_ref, names, run_ref
 from snakeway.telemetry.metrics import Metrics
+from tests.support.sink import Sink, running_sink
+from tests.support.telemetry import Span, decode_metrics, decode_spans
 
 RUN, ATTEMPT = ids.new_id(), ids.new_id()
 CALLER = SpanRef(0xABC, 0xDEF)

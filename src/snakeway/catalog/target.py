@@ -17,6 +17,8 @@ from snakeway.errors import InvalidTarget, InvalidWorkflow, TargetNotFound
 # snakemake.cli.get_profile_dir of version 9: the newest of those that are not for a later Snakemake than this one.
 _PROFILE = re.compile(r"(?:config|profile)(?:\.v(?P<major>\d+)\+)?\.yaml")
 _TESTED_MAJOR = 9
+# Beside the profile, ours and optional: what Snakemake's own options have no word for.
+OPTIONS_FILE = "snakeway.yaml"
 _README_BYTES = 256 * 1024
 
 
@@ -30,6 +32,7 @@ class Target:
     path: Path  # the folder, for --profile
     profile: dict[str, Any]  # what the profile's file says
     error: str | None = None  # why it cannot be used
+    snakemake: str | None = None  # a snakemake of its own, from OPTIONS_FILE; None: the service's
 
 
 class Targets:
@@ -94,10 +97,23 @@ def _load(folder: Path, name: str, index: Index) -> Target | None:
             profile = {}
         if not isinstance(profile, dict):
             raise InvalidTarget(f"{file}: a profile is a mapping of options to values; correct the file")
+        program = _own_snakemake(folder, index)
     except InvalidTarget as problem:
         return Target(name, "", "", folder, {}, problem.detail)
     description = _first_comment(text) or _readme(folder, index)
-    return Target(name, description, str(profile.get("executor") or "local"), folder, profile)
+    executor = str(profile.get("executor") or "local")
+    return Target(name, description, executor, folder, profile, snakemake=program)
+
+
+def _own_snakemake(folder: Path, index: Index) -> str | None:
+    """Return the program that the target's options name; raises InvalidTarget for options that cannot be followed."""
+    if OPTIONS_FILE not in index:
+        return None
+    options = documents.read(folder, OPTIONS_FILE, InvalidTarget)
+    program = options.get("snakemake") if isinstance(options, dict) and set(options) == {"snakemake"} else None
+    if not isinstance(program, str) or not Path(program).is_absolute():
+        raise InvalidTarget(f"{OPTIONS_FILE}: it has one line, 'snakemake: /path/of/the/program'; correct the file")
+    return program
 
 
 @functools.cache

@@ -30,6 +30,7 @@ class Order:
     dry_run: bool  # nothing but the dry run
     unlock: bool  # the attempt before this one did not end cleanly
     traceparent: str | None = None
+    snakemake: str | None = None  # a program of the target's own
 
 
 def build(order: Order) -> dict[str, Any]:
@@ -54,7 +55,7 @@ def build(order: Order) -> dict[str, Any]:
         "attempt_id": order.attempt_id,
         "number": order.number,
         "directory": str(order.directory),
-        "snakemake": None,
+        "snakemake": order.snakemake,
         "env": _environment(order),
         "steps": [asdict(step) for step in steps],
     }

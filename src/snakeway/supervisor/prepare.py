@@ -51,6 +51,7 @@ def prepare(
         dry_run=attempt.dry_run,
         unlock=_left_a_lock(earlier),
         traceparent=traceparent,
+        snakemake=target.snakemake,
     )
     write_json(folder.command, command.build(order), sync=True)
     return folder.path
