@@ -23,9 +23,10 @@ from pydantic.fields import FieldInfo
 
 from snakeway import cli, directory
 from snakeway.api import problems
+from snakeway.api.query import LARGEST_NUMBER
 from snakeway.app import Parts, create_app
 from snakeway.cli import failures
-from snakeway.errors import SnakewayError, every_error
+from snakeway.errors import SnakewayError, StoreBusy, StoreOutdated, every_error
 from snakeway.model import attempt, job, run
 from snakeway.settings import Settings
 from snakeway.telemetry import names
@@ -33,6 +34,8 @@ from snakeway.telemetry.metrics import Metrics
 
 DOCS = Path(__file__).parent
 REGION = re.compile(r"(<!-- begin generated: (?P<name>[a-z][a-z_ -]*) -->\n).*?(<!-- end generated -->)", re.DOTALL)
+
+DATABASE_PROBLEMS = {StoreBusy.code, StoreOutdated.code}
 
 Json = Mapping[str, Any]
 
@@ -148,7 +151,7 @@ def _usage(command: Any, context: Any) -> str:
 def _records(command: Any, context: Any) -> Iterator[tuple[str, str]]:
     for parameter in command.get_params(context):
         record = parameter.get_help_record(context)
-        if record is not None:
+        if record is not None and "--help" not in parameter.opts:
             yield record
 
 
@@ -165,7 +168,9 @@ def exit_codes() -> str:
 def routes() -> str:
     """All routes of the API."""
     document = openapi()
-    parts = []
+    every = [operation for operations in document["paths"].values() for operation in operations.values()]
+    common = set.intersection(*(set(_codes(operation)) for operation in every)) | DATABASE_PROBLEMS
+    parts = [f"Any route can answer with {', '.join(map(_problem_link, sorted(common)))}; this is not repeated below."]
     for tag in document["tags"]:
         parts.append(f"## {tag['name'].capitalize()}\n\n{tag['description']}")
         for path, operations in sorted(document["paths"].items()):
@@ -173,7 +178,7 @@ def routes() -> str:
             head = of_tag.pop("head", None)  # answers as GET does, without the body
             for method in sorted(of_tag, key=("get", "post", "put", "patch", "delete").index):
                 methods = ["GET", "HEAD"] if head and method == "get" else [method.upper()]
-                parts.append(_route(methods, path, of_tag[method]))
+                parts.append(_route(methods, path, of_tag[method], common))
     return "\n\n".join(parts)
 
 
@@ -184,18 +189,27 @@ def openapi() -> Json:
     return schema
 
 
-def _route(methods: Sequence[str], path: str, operation: Json) -> str:
+def _codes(operation: Json) -> Iterator[str]:
+    for answer in operation["responses"].values():
+        yield from answer.get("content", {}).get(problems.MEDIA_TYPE, {}).get("examples", ())
+
+
+def _problem_link(name: str) -> str:
+    return f"[`{name}`](problems.md#{name})"
+
+
+def _route(methods: Sequence[str], path: str, operation: Json, common: set[str]) -> str:
     parts = [f"### {operation['summary']}", f"`{' '.join(methods)} {path}`", operation.get("description", "")]
     parameters = operation.get("parameters", [])
     if parameters:
         rows = [
-            (code(each["name"]), each["in"], _type(each["schema"]), _meaning(each))
+            (code(each["name"]), each["in"], _type_and_bounds(each["schema"]), _meaning(each))
             for each in sorted(parameters, key=lambda each: ("path", "query", "header").index(each["in"]))
         ]
         parts.append(table(("Parameter", "In", "Type", "Meaning"), rows))
     if "requestBody" in operation:
         parts.append(f"Body: {_content(operation['requestBody'])}.")
-    answers = [_answer(status, answer) for status, answer in sorted(operation["responses"].items())]
+    answers = [_answer(status, answer, common) for status, answer in sorted(operation["responses"].items())]
     parts.append("\n".join(line for line in answers if line))
     return "\n\n".join(filter(None, parts))
 
@@ -205,11 +219,11 @@ def _meaning(parameter: Json) -> str:
     return f"{text} Needed." if parameter.get("required") and parameter["in"] != "path" else text
 
 
-def _answer(status: str, answer: Json) -> str:
+def _answer(status: str, answer: Json, common: set[str]) -> str:
     codes = answer.get("content", {}).get(problems.MEDIA_TYPE, {}).get("examples")
     if codes:
-        said = ", ".join(f"[`{name}`](problems.md#{name})" for name in codes)
-        return f"- {status}: {said}"
+        own = [_problem_link(name) for name in codes if name not in common]
+        return f"- {status}: {', '.join(own)}" if own else ""
     shape = _content(answer)
     return f"- {status}: {shape}. {answer['description']}" if shape else f"- {status}: {answer['description']}"
 
@@ -265,6 +279,15 @@ def _type(schema: Json) -> str:
     return (
         " or ".join(kind) if isinstance(kind, list) else f"{kind} ({schema['format']})" if "format" in schema else kind
     )
+
+
+def _type_and_bounds(schema: Json) -> str:
+    said = [_type(schema)]
+    for each in (schema, *schema.get("oneOf", ())):
+        said += [f"≥ {each['minimum']:g}"] if "minimum" in each else []
+        said += [f"≤ {each['maximum']:g}"] if each.get("maximum", LARGEST_NUMBER) != LARGEST_NUMBER else []
+        said += [f"default {each['default']}"] if each.get("default") is not None else []
+    return ", ".join(said)
 
 
 def problem(kind: problems.Kind) -> str:

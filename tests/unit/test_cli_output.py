@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 import typer
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
 from snakeway.cli import output, times
 from snakeway.cli.output import Column
+
+unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # of a busy machine
 
 ITEMS: list[dict[str, Any]] = [
     {"name": "one", "state": "failed", "size": 1024, "note": "[bold]x[/bold]", "empty": ""},
@@ -45,7 +47,7 @@ def test_a_table() -> None:
     ]
 
 
-def test_states_have_colours_and_NO_COLOR_takes_them_away(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_states_have_colours_unless_no_color_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NO_COLOR", raising=False)
     assert "\x1b[31mfailed" in drawn(60, color_system="standard")
     monkeypatch.setenv("NO_COLOR", "1")
@@ -88,6 +90,7 @@ def test_facts(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPat
     ]
 
 
+@unhurried
 @given(st.text() | st.dictionaries(st.text(), st.text()) | st.lists(st.text()))
 def test_a_field_is_one_field_of_one_line(value: Any) -> None:
     text = output.clean(value)
@@ -95,6 +98,7 @@ def test_a_field_is_one_field_of_one_line(value: Any) -> None:
     assert not set(text) & {chr(code) for code in (*range(32), *range(127, 160))}
 
 
+@unhurried
 @given(
     st.recursive(
         st.text() | st.integers() | st.none(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)

@@ -1,5 +1,6 @@
 """From the text of options to values."""
 
+import contextlib
 import json
 import string
 import sys
@@ -9,11 +10,13 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from snakeway.cli import values
+from snakeway.cli import flow, values
 from snakeway.errors import Invalid
+
+unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # of a busy machine
 
 NOW = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 
@@ -81,6 +84,7 @@ def test_broken_collections(text: str) -> None:
     assert caught.value.detail.startswith("key: ")
 
 
+@unhurried
 @given(anything)
 def test_any_json_is_read_as_itself(value: Any) -> None:
     if isinstance(value, str):
@@ -102,6 +106,7 @@ def as_flow(value: Any) -> str:
     return str(value)
 
 
+@unhurried
 @given(flow_lists)
 def test_lines_of_yaml_are_read_as_yaml_reads_them(value: Any) -> None:
     text = as_flow(value)
@@ -115,17 +120,14 @@ def test_lines_of_yaml_are_read_as_yaml_reads_them(value: Any) -> None:
             return [as_text(inner) for inner in found]
         return {key: as_text(inner) for key, inner in found.items()} if isinstance(found, dict) else found
 
-    from snakeway.cli import flow
-
     assert as_text(flow.read(text, str)) == expected
 
 
+@unhurried
 @given(st.text())
 def test_no_text_breaks_the_reader(text: str) -> None:
-    try:
+    with contextlib.suppress(Invalid):
         json.dumps(values.scalar(text), allow_nan=False)
-    except Invalid:
-        pass
 
 
 @pytest.mark.parametrize(
@@ -169,11 +171,13 @@ def paths(tree: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
     return found
 
 
+@unhurried
 @given(trees)
 def test_any_object_can_be_written_with_dots(tree: Any) -> None:
     assert values.config(f"{path}={json.dumps(value)}" for path, value in paths(tree)) == tree
 
 
+@unhurried
 @given(trees, trees)
 def test_merging_keeps_what_is_not_named(base: Any, over: Any) -> None:
     merged = values.merge(base, over, field="x")

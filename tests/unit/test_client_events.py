@@ -4,13 +4,16 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from snakeway.client import Client, Patience
 from snakeway.client.events import parse
 from snakeway.errors import Invalid, RunNotFound, Unavailable
-from tests.unit.test_client_stand_in import RUN_ID, StandIn, broken, frame, problem, reply, run, running, stream
+from tests.unit.test_client_nouns import RUN_ID, run
+from tests.unit.test_client_stand_in import StandIn, broken, frame, problem, reply, running, stream
+
+unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # of a busy machine
 
 PATH = f"/runs/{RUN_ID}/events"
 PATIENCE = Patience(first_s=0.01, longest_s=0.02, total_s=0.1)
@@ -122,6 +125,7 @@ values = st.recursive(
 objects = st.dictionaries(st.text(), values, max_size=4)
 
 
+@unhurried
 @given(st.lists(objects, max_size=6), st.data(), st.sampled_from(["\n", "\r\n"]))
 def test_any_events_survive_any_cut_into_chunks(events: list[dict[str, object]], data: st.DataObject, end: str) -> None:
     text = "".join(

@@ -12,7 +12,8 @@ import pytest
 
 from snakeway.client import Client, Patience
 from snakeway.errors import ArtifactNotFound, Invalid, LogNotFound, Unavailable
-from tests.unit.test_client_stand_in import RUN_ID, StandIn, broken, file, problem, running
+from tests.unit.test_client_nouns import RUN_ID
+from tests.unit.test_client_stand_in import StandIn, broken, file, problem, running
 
 PATH = f"/runs/{RUN_ID}/artifacts/results/a%20b%25%23.bin"
 NAME = "results/a b%#.bin"

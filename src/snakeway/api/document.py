@@ -1,5 +1,6 @@
 """The OpenAPI document of the API, at /schema as a page, JSON and YAML."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from litestar.openapi import OpenAPIConfig, ResponseSpec
@@ -57,6 +58,7 @@ def with_head(name: str) -> OperationIDCreator:
     return operation_id
 
 
+@dataclass
 class OptionalBody(Operation):
     """An operation whose body may be left out; Litestar says of every body that it is needed."""
 

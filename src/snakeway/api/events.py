@@ -140,8 +140,8 @@ async def frames(feed: Feed, stopping: threading.Event, poll_s: float = POLL_S) 
         if not chunk and monotonic() - sent_at >= HEARTBEAT_S:
             chunk = b":\n\n"
         if chunk:
-            yield chunk
             sent_at = monotonic()
+            yield chunk
         if feed.ended:
             return
         if idle:

@@ -9,7 +9,7 @@ from msgspec import Meta, Struct
 
 from snakeway.api.access import OPEN
 from snakeway.api.document import answer
-from snakeway.api.page import PAGE_POLICY, html
+from snakeway.api.page import html
 from snakeway.api.problems import EVERY_KIND, METHOD_NOT_ALLOWED, Kind, documented
 from snakeway.errors import NotFound
 
@@ -84,5 +84,4 @@ def _answer(request: Request[Any, Any, Any], title: str, kinds: list[ProblemKind
         f"<p>{escape(kind.meaning)}</p>"
         for kind in kinds
     ]
-    headers = {"Content-Security-Policy": PAGE_POLICY, "Vary": "Accept"}
-    return Response(html(title, parts), media_type="text/html", headers=headers)
+    return Response(html(title, parts), media_type="text/html", headers={"Vary": "Accept"})

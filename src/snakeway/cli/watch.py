@@ -50,8 +50,8 @@ class Watch:
         if isinstance(number, int) and number > self.attempt:
             self.attempt, self.jobs = number, {}
             self.done = self.total = self.failed = 0
-        with suppress(KeyError, TypeError, ValueError):  # events come from where workflows can write
-            return list(self._lines(event.type, data))
+        with suppress(KeyError, TypeError, ValueError, OverflowError, OSError):
+            return list(self._lines(event.type, _tame(data)))
         return []
 
     def exit_code(self) -> int:
@@ -103,6 +103,17 @@ class Watch:
         failed = job.state is JobState.FAILED
         text = f"{describe(job)}: {_how_failed(job)}" if failed else describe(job)
         yield Line(at, f"job {self.attempt}/{number}", job.state.value, text, important=failed)
+
+
+def _tame(data: dict[str, Any]) -> dict[str, Any]:
+    """Return an event whose members are of the kinds that a view counts on: events come from where workflows write."""
+    tame = dict(data)
+    for name in ("started_at", "ended_at"):
+        if not isinstance(tame.get(name), int | float):
+            tame[name] = None
+    if not isinstance(tame.get("wildcards"), dict):
+        tame["wildcards"] = {}
+    return tame
 
 
 def describe(job: Job) -> str:
