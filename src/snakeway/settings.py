@@ -58,7 +58,7 @@ class Settings(BaseSettings):
     )
     stop_interrupt_grace_s: float = Field(15, ge=0, description="Cancel: time between SIGINT to the group and SIGKILL.")
     stop_kill_grace_s: float = Field(
-        5, ge=0, description="Cancel: time between SIGKILL and giving the attempt up as lost."
+        5, ge=0, description="Cancel: time between SIGKILL and judging the attempt without its word."
     )
     plan_wait_s: float = Field(
         20, ge=0, description="Longest time a re-run request waits for its dry run before it answers without."

@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,11 @@ class Api:
     commands: Commands
     reads: Reads
 
+    @cached_property
+    def documented_paths(self) -> dict[str, Any]:
+        """The paths of the OpenAPI document."""
+        return dict(self.app.openapi_schema.to_schema()["paths"])
+
     def request(self, method: str, path: str, **options: Any) -> httpx.Response:
         """Make one request below ``/api/v1``; a problem must be documented for the route."""
         response = self.client.request(method, f"{BASE}{path}", **options)
@@ -102,7 +108,7 @@ class Api:
 
     def _documented(self, path: str) -> dict[str, Any] | None:
         parts = path.strip("/").split("/")
-        for template, item in self.app.openapi_schema.to_schema()["paths"].items():
+        for template, item in self.documented_paths.items():
             wanted = template.strip("/").split("/")
             same_length = len(wanted) == len(parts) or template.endswith("{artifact}")
             if same_length and all(w.startswith("{") or w == p for w, p in zip(wanted, parts, strict=False)):

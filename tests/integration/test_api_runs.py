@@ -207,6 +207,8 @@ def test_filters_are_combined(api: Api) -> None:
     assert listed(api, {"workflow": "strict", "target": "slurm"}) == {new.id}
     assert listed(api, {"owner": "bob"}) == set()
     assert listed(api, {"created_after": "2020-01-01T00:00:00Z"}) == {new.id}
+    assert listed(api, {"created_after": "1960-01-01T00:00:00Z"}) == {old.id, new.id}
+    assert listed(api, {"created_before": "0001-01-01T00:00:00+14:00"}) == set()
     assert listed(api, {"created_before": "2020-01-01T00:00:00+02:00"}) == {old.id}
 
 

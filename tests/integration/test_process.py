@@ -24,6 +24,7 @@ from snakeway.supervisor.process import (
 from tests.support.waiting import wait_until
 
 MARKER = "SNAKEWAY_ATTEMPT_ID=test-of-processes"
+TITLE = "no process is called this"
 
 
 @pytest.fixture
@@ -76,10 +77,28 @@ def test_what_left_the_session_is_found_by_its_environment() -> None:
     parent = subprocess.Popen([sys.executable, "-c", script], env={**os.environ, name: value}, start_new_session=True)
     session = identify(parent.pid)
     parent.wait(30)
-    found = wait_until(lambda: left_behind(session, MARKER), timeout_s=10, what="two orphans")
+    found = wait_until(lambda: left_behind(session, MARKER, TITLE), timeout_s=10, what="two orphans")
     assert len(found) == 2
-    assert kill_left_behind(session, MARKER) == 2
-    assert left_behind(session, MARKER) == []
+    assert kill_left_behind(session, MARKER, TITLE) == 2
+    assert left_behind(session, MARKER, TITLE) == []
+
+
+def test_a_stranger_in_a_session_of_the_same_number_is_spared(leader: subprocess.Popen[bytes]) -> None:
+    identity = identify(leader.pid)
+    assert left_behind(identity, MARKER, TITLE) == []
+    assert left_behind(identity, MARKER, "sleep\x00600") == [leader.pid]
+
+
+def test_a_member_without_a_sign_goes_with_one_that_has_it() -> None:
+    name, _, value = MARKER.partition("=")
+    parent = subprocess.Popen(
+        ["bash", "-c", "env -i sleep 602 & sleep 603 & exit"], env={**os.environ, name: value}, start_new_session=True
+    )
+    session = identify(parent.pid)
+    parent.wait(30)
+    assert len(wait_until(lambda: left_behind(session, MARKER, TITLE), timeout_s=10, what="two orphans")) == 2
+    assert left_behind(dataclasses.replace(session, boot_id="other"), MARKER, TITLE) != []
+    assert kill_left_behind(session, MARKER, TITLE) == 2
 
 
 def test_the_lock_lives_as_long_as_its_holder(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -161,6 +162,14 @@ def test_every_source_file_and_make_target_that_is_mentioned_exists() -> None:
                 assert (ROOT / path).exists(), f"docs/{page}: {path}"
             for target in re.findall(r"^make ([a-z]+)", line):
                 assert target in targets, f"docs/{page}: {line}"
+
+
+def test_every_layer_is_described() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    layers = next(contract["layers"] for contract in contracts if contract["type"] == "layers")
+    modules = [module.removeprefix("snakeway.") for layer in layers for module in layer.split(" | ")]
+    table = re.findall(r"^\| \d \| ([^|]+) \|", section("explanation/architecture.md", "The layers"), re.MULTILINE)
+    assert [name for row in table for name in _SPAN.findall(row)] == [name for name in modules if name != "__main__"]
 
 
 def test_every_page_is_in_the_navigation() -> None:

@@ -33,6 +33,15 @@ def test_a_local_job_runs_and_a_cluster_job_waits() -> None:
     assert (waiting.state, waiting.submitted_at, waiting.started_at) == (JobState.SUBMITTED, 1.0, None)
 
 
+def test_a_cluster_job_is_submitted_and_starts() -> None:
+    submitted = {"type": "job_submitted", "t": 2.0, "job": 7, "try": 1, "external_id": "4711"}
+    running = {"type": "job_started", "t": 9.0, "job": 7, "try": 1, "started_at": 8.0}
+    job = merged(started(local=False), submitted, running)
+    assert (job.state, job.external_id, job.started_at) == (JobState.RUNNING, "4711", 8.0)
+    assert merged(started(local=False), submitted, finished(), running).state is JobState.SUCCEEDED
+    assert merged(started(local=False), failed(), started(2, 5.0, local=False), running).state is JobState.SUBMITTED
+
+
 def test_times_of_snakemake_replace_our_own() -> None:
     job = merged(started(), finished(started_at=1.5, ended_at=3.5))
     assert (job.state, job.submitted_at, job.started_at, job.ended_at) == (JobState.SUCCEEDED, 1.0, 1.5, 3.5)

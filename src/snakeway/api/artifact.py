@@ -108,7 +108,10 @@ class ArtifactController(Controller):
         artifact: Annotated[Path, PathParameter(description="Path of the artifact.")],
     ) -> ASGIResponse:
         """The file itself, always as an attachment."""
-        row, path = reads.artifact(user, run_id, str(artifact).removeprefix("/"))
+        name = str(artifact).removeprefix("/")
+        if "\0" in name:  # Postgres would refuse to look for it
+            raise ArtifactNotFound(f"run {run_id} has no output {name!r}")
+        row, path = reads.artifact(user, run_id, name)
         file = files.OpenFile(path, ArtifactNotFound(f"run {run_id} has lost its output {row.path!r}"))
         headers = {"Content-Disposition": _attachment(row.path)}
         etag = None

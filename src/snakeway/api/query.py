@@ -1,6 +1,6 @@
 """Query parameters that several listings share, and the check that nobody sends others."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from litestar import Request
@@ -13,6 +13,7 @@ from snakeway.store.page import MAX_LIMIT
 
 LARGEST_NUMBER = 2**31 - 1  # of an attempt or a job: what an integer column takes
 DEFAULT_LIMIT = 50
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)  # ids cannot tell of times before it
 MOST_VALUES = 32  # of one repeatable parameter
 
 Limit = Annotated[int, QueryParameter(ge=1, le=MAX_LIMIT, description="Most items in one answer.")]
@@ -75,7 +76,9 @@ def parse_labels(texts: list[str]) -> dict[str, str]:
 
 
 def aware(moment: datetime | None, field: str) -> datetime | None:
-    """Return ``moment``; raises Invalid when it does not say how far from UTC it is."""
-    if moment is not None and moment.tzinfo is None:
+    """Return ``moment``, or the epoch if that is later; raises Invalid when it does not say how far from UTC it is."""
+    if moment is None:
+        return None
+    if moment.tzinfo is None:
         raise Invalid(f"{field}: a time needs its offset from UTC, such as 2026-03-02T09:30:00Z", field=field)
-    return moment
+    return max(moment, _EPOCH)

@@ -67,10 +67,19 @@ def merge(job: Job, event: Event) -> None:
     match event["type"]:
         case EventType.JOB:
             _merge_start(job, event)
+        case EventType.JOB_SUBMITTED if _is_open(job, event):
+            job.external_id = event.get("external_id") or job.external_id
+        case EventType.JOB_STARTED if _is_open(job, event):
+            job.state = JobState.RUNNING
+            job.started_at = event.get("started_at") or event["t"]
         case EventType.JOB_FINISHED:
             _merge_finish(job, event)
         case EventType.JOB_FAILED:
             _merge_failure(job, event)
+
+
+def _is_open(job: Job, event: Event) -> bool:
+    return int(event.get("try", 1)) == job.try_number and job.state not in ENDED
 
 
 def _merge_start(job: Job, event: Event) -> None:

@@ -10,6 +10,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -94,7 +95,12 @@ class Store:
                 connection.execute(text("SELECT pg_advisory_xact_lock(7310843)"))
             config = _alembic_config()
             config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            try:
+                command.upgrade(config, "head")
+            except CommandError as error:
+                raise StoreOutdated(
+                    f"the database was made by a newer version of Snakeway ({error}); install it"
+                ) from error
 
     def check(self) -> None:
         """Raise StoreOutdated unless the schema is the one this version was written for."""

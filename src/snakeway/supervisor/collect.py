@@ -5,6 +5,7 @@ line leaves it to be done again, by this supervisor's successor.
 """
 
 import hashlib
+import itertools
 import logging
 import os
 from collections.abc import Iterator
@@ -21,10 +22,10 @@ MAX_FILES_OF_A_DIRECTORY = 10_000
 _BATCH = 500
 
 
-def collect(store: Store, data_dir: Path, attempt: AttemptRow) -> int:
-    """Record the outputs of the attempt's jobs that succeeded; returns how many files were new or had changed.
+def find(store: Store, data_dir: Path, attempt: AttemptRow) -> list[dict[str, Any]]:
+    """Record the outputs of the attempt's jobs that succeeded, without digests; returns those that need one.
 
-    Cost: one stat per output; one read of each file whose size or time is not the recorded one.
+    Cost: one stat per output.
     """
     root = run_directory(data_dir, attempt.run_id).path.resolve()
     with store.read() as tx:
@@ -32,33 +33,40 @@ def collect(store: Store, data_dir: Path, attempt: AttemptRow) -> int:
         known = artifacts.known(tx, attempt.run_id)
     fresh: list[dict[str, Any]] = []
     for number, rule, paths in outputs:
-        for path in paths:
-            for found in files_below(root, path):
-                stat = found.stat()
-                name = str(found.relative_to(root))
-                if known.get(name, (None, None, None))[:2] == (stat.st_size, stat.st_mtime) and known[name][2]:
-                    continue
-                fresh.append(
-                    {
-                        "run_id": attempt.run_id,
-                        "path": name,
-                        "size_bytes": stat.st_size,
-                        "mtime": stat.st_mtime,
-                        "sha256": None,
-                        "rule": rule,
-                        "attempt_id": attempt.id,
-                        "job_number": number,
-                        "created_at": now(),
-                    }
-                )
+        for file in itertools.chain.from_iterable(files_below(root, path) for path in paths):
+            stat = file.stat()
+            name = str(file.relative_to(root))
+            if known.get(name, (None, None, None))[:2] == (stat.st_size, stat.st_mtime) and known[name][2]:
+                continue
+            fresh.append(
+                {
+                    "run_id": attempt.run_id,
+                    "path": name,
+                    "size_bytes": stat.st_size,
+                    "mtime": stat.st_mtime,
+                    "sha256": None,
+                    "rule": rule,
+                    "attempt_id": attempt.id,
+                    "job_number": number,
+                    "created_at": now(),
+                }
+            )
     for batch in _batches(fresh):
         _save(store, attempt.run_id, batch)
+    return fresh
+
+
+def digest(store: Store, data_dir: Path, attempt: AttemptRow, fresh: list[dict[str, Any]]) -> None:
+    """Add the digests of what :func:`find` found, and remember that the attempt's outputs have been collected.
+
+    Cost: one read of each file. What a job of the next attempt removes meanwhile keeps its entry without a digest.
+    """
+    root = run_directory(data_dir, attempt.run_id).path.resolve()
     for batch in _batches(fresh):
-        hashed = [values | {"sha256": digest} for values in batch if (digest := _digest(root / values["path"]))]
+        hashed = [values | {"sha256": found} for values in batch if (found := _digest(root / values["path"]))]
         _save(store, attempt.run_id, hashed)
     with store.write() as tx:
         artifacts.collected(tx, attempt.id)
-    return len(fresh)
 
 
 def _save(store: Store, run_id: str, values: list[dict[str, Any]]) -> None:

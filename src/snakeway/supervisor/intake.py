@@ -17,7 +17,9 @@ from snakeway.wire import Event, EventType
 
 CHUNK_BYTES = 2 * 1024 * 1024  # of events in one transaction
 PLAN_JOBS = 500  # jobs a plan lists one by one; it counts all of them
-_JOB_EVENTS = frozenset({EventType.JOB, EventType.JOB_FINISHED, EventType.JOB_FAILED})
+_JOB_EVENTS = frozenset(
+    {EventType.JOB, EventType.JOB_SUBMITTED, EventType.JOB_STARTED, EventType.JOB_FINISHED, EventType.JOB_FAILED}
+)
 
 
 @dataclass(slots=True)

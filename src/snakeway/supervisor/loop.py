@@ -9,6 +9,7 @@ import logging
 import os
 import threading
 from datetime import datetime, timedelta
+from typing import Any
 
 from snakeway import ids
 from snakeway.catalog import Catalog
@@ -16,7 +17,7 @@ from snakeway.errors import SnakewayError, Unavailable
 from snakeway.rows import AttemptRow, RunRow, SupervisorRow, now
 from snakeway.settings import Settings
 from snakeway.store import Store, artifacts, attempts, runs, supervisors
-from snakeway.supervisor.collect import collect
+from snakeway.supervisor import collect
 from snakeway.supervisor.end import end
 from snakeway.supervisor.prepare import prepare
 from snakeway.supervisor.report import Report
@@ -28,6 +29,7 @@ log = logging.getLogger(__name__)
 _BEATS_PER_LEASE = 3
 _FORGET_AFTER_LEASES = 100
 _ADOPT_AT_ONCE = 100
+_COLLECT_AT_ONCE = 100
 
 
 class Supervisor:
@@ -44,6 +46,7 @@ class Supervisor:
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._collect_wake = threading.Event()
+        self._found: dict[str, list[dict[str, Any]]] = {}  # outputs without a digest by attempt; the collector's own
         self._next_beat = now()
         self._row = SupervisorRow(
             id=self.id, host=os.uname().nodename, pid=os.getpid(), started_at=now(), seen_at=now()
@@ -191,12 +194,17 @@ class Supervisor:
                 log.warning("collecting outputs: %s", error)
 
     def _collect_one(self) -> bool:
+        """Find the outputs of every attempt that ended, then read those of the one that ended first."""
         with self._store.read() as tx:
-            todo = artifacts.to_collect(tx, self.id, 1)
+            todo = artifacts.to_collect(tx, self.id, _COLLECT_AT_ONCE)
+        for attempt in todo:
+            if attempt.id not in self._found:
+                self._report.spans_of(attempt)
+                self._found[attempt.id] = collect.find(self._store, self._settings.data_dir, attempt)
         if not todo:
+            self._found.clear()
             return False
-        self._report.spans_of(todo[0])
-        collect(self._store, self._settings.data_dir, todo[0])
+        collect.digest(self._store, self._settings.data_dir, todo[0], self._found.pop(todo[0].id))
         return True
 
     def _give_back(self) -> None:

@@ -79,7 +79,7 @@ def lock_is_held(path: Path) -> Liveness:
     For a shim of this boot in another pid namespace (a container that was restarted), whose pid means nothing here.
     """
     try:
-        with path.open("rb") as file:
+        with path.open("r+b") as file:  # NFS locks exclusively only what is open for writing
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return Liveness.ALIVE
@@ -111,30 +111,33 @@ def signal_group(leader: Identity, number: signal.Signals) -> None:
         os.killpg(leader.pid, number)
 
 
-def left_behind(session: Identity, marker: str) -> list[int]:
+def left_behind(session: Identity, marker: str, title: str) -> list[int]:
     """Return the pids of what an attempt started and nobody waits for any more.
 
-    These are the members of the shim's session, and processes that left the session but carry ``marker`` (a
-    ``NAME=value`` of their environment). Reads all of /proc: for ends that were not clean, not for every tick.
+    These are processes that carry ``marker`` (a ``NAME=value`` of their environment) or ``title`` (the beginning of
+    their command line), wherever they are, and the other members of the shim's session. The session's number is
+    trusted only if one that carries a sign is in it: while a member lives the kernel gives the number to nobody else,
+    but when all are gone it may become a stranger's. Reads all of /proc: for ends, not for every tick.
     """
-    found = []
-    wanted = marker.encode()
-    here = liveness(session) is not Liveness.UNKNOWN
+    signed, members, by_session = [], [], set()
     for pid in _pids():
         stat = _stat(pid)
         if stat is None or stat[_STAT_STATE] in ("Z", "X") or pid == os.getpid():
             continue
-        started_later = int(stat[_STAT_START]) >= session.start_ticks
-        if here and started_later and (int(stat[_STAT_SESSION]) == session.pid or wanted in _environment(pid)):
-            found.append(pid)
-    return found
+        number = int(stat[_STAT_SESSION])
+        if marker.encode() in _environment(pid) or _command_line(pid).startswith(title.encode()):
+            signed.append(pid)
+            by_session.add(number)
+        elif number == session.pid:
+            members.append(pid)
+    return signed + (members if session.pid in by_session and same_boot(session) else [])
 
 
-def kill_left_behind(session: Identity, marker: str) -> int:
+def kill_left_behind(session: Identity, marker: str, title: str) -> int:
     """Kill what :func:`left_behind` finds, until it finds nothing new; returns how many processes that were."""
     killed: set[int] = set()
     for _ in range(10):  # a process may fork between the look and the kill
-        found = [pid for pid in left_behind(session, marker) if pid not in killed]
+        found = [pid for pid in left_behind(session, marker, title) if pid not in killed]
         if not found:
             break
         for pid in found:
@@ -162,6 +165,13 @@ def _environment(pid: int) -> list[bytes]:
         return (_PROC / str(pid) / "environ").read_bytes().split(b"\0")
     except OSError:
         return []
+
+
+def _command_line(pid: int) -> bytes:
+    try:
+        return (_PROC / str(pid) / "cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 def _pids() -> Iterator[int]:

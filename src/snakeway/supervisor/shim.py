@@ -23,6 +23,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+from setproctitle import setproctitle
+
 from snakeway.directory import AttemptDirectory, read_json, write_json
 from snakeway.model.attempt import Exit
 from snakeway.supervisor.process import identify
@@ -63,8 +65,10 @@ def main(attempt: AttemptDirectory) -> int:
         return 1
     command = json.loads(attempt.command.read_bytes())
     _redirect(attempt.log)
-    _title(command["run_id"], command["number"])
+    setproctitle(title(command["run_id"], command["number"]))
     os.chdir(command["directory"])
+    for name in [name for name in os.environ if name.startswith("SNAKEWAY_")]:
+        del os.environ[name]  # the service's settings, its token and database among them, are not for jobs
     os.environ.update(command["env"])
     end = Exit("none", 0, None, time.time())
     for step in (Step(**item) for item in command["steps"]):
@@ -160,9 +164,6 @@ def _redirect(log: Path) -> None:
     os.close(out)
 
 
-def _title(run_id: str, number: int) -> None:
-    try:
-        from setproctitle import setproctitle
-    except ImportError:
-        return
-    setproctitle(f"snakeway run {run_id} attempt {number}")
+def title(run_id: str, number: int) -> str:
+    """Return how the processes of an attempt are called in lists of processes, and found there."""
+    return f"snakeway run {run_id} attempt {number} "  # a blank at the end: 1 is not the beginning of 12

@@ -14,6 +14,7 @@ from snakeway.store import Store, attempts, runs
 from snakeway.supervisor import intake
 from snakeway.supervisor.end import end, exit_from_json
 from snakeway.supervisor.process import Identity, Liveness, kill_left_behind, liveness, lock_is_held, same_boot
+from snakeway.supervisor.shim import title
 from snakeway.supervisor.stop import Rung, StopLadder
 from snakeway.wire import ENV_ATTEMPT
 
@@ -145,7 +146,7 @@ class Watch:
     def _end(self, attempt: AttemptRow, exit_: Exit | None, seen: Seen) -> Seen:
         shim = _identity(read_json(self._directory.process), "shim")
         if shim is not None:
-            killed = kill_left_behind(shim, f"{ENV_ATTEMPT}={attempt.id}")
+            killed = kill_left_behind(shim, f"{ENV_ATTEMPT}={attempt.id}", title(attempt.run_id, attempt.number))
             if killed:
                 log.warning("attempt %s left %d processes behind; they were killed", attempt.id, killed)
         with self._store.write() as tx:
