@@ -28,13 +28,13 @@ test: $(SYNCED)
 	$(RUN)/pytest $(ARGS)
 
 lint: $(SYNCED)
-	$(RUN)/ruff check src tests
-	$(RUN)/ruff format --check src tests
+	$(RUN)/ruff check src tests docs
+	$(RUN)/ruff format --check src tests docs
 	$(RUN)/mypy
 	$(RUN)/lint-imports
 	$(RUN)/snakefmt --check workflows
 	cd workflows/quickstart && ../../$(RUN)/snakemake --lint
-	$(RUN)/mkdocs build --quiet --strict
+	NO_MKDOCS_2_WARNING=1 $(RUN)/mkdocs build --quiet --strict
 
 bench: $(SYNCED)
 	$(RUN)/python -m tests.benchmarks $(ARGS)

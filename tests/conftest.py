@@ -4,9 +4,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from snakeway.store import Store
 from tests.support.postgres import fresh_database, postgres_server
+
+# A busy machine is not an error, and a failure must be the same for everybody.
+settings.register_profile("snakeway", deadline=None, derandomize=True)
+settings.load_profile("snakeway")
 
 
 @pytest.fixture(scope="session")

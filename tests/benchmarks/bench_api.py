@@ -14,10 +14,13 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
+from multiprocessing.pool import Pool
 from pathlib import Path
 
 import httpx
+import psutil
 from sqlalchemy import insert
 
 from snakeway import ids
@@ -38,27 +41,33 @@ _CHUNK = 5_000
 
 def seed(store: Store, number: int) -> list[str]:
     """Store ``number`` ended runs, each with an attempt, every tenth with a label; returns some of their ids."""
+    config = {"samples": [f"sample{k}" for k in range(10)], "threshold": 0.5}
+    common = {
+        "owner": "local",
+        "target": "local",
+        "digest": f"sha256:{'0' * 64}",
+        "config": config,
+        "created_at": now(),
+    }
+    counts = {"jobs_total": 100, "jobs_done": 100}
+    a_run = RunRow(id="", workflow="", source={"kind": "catalog"}, **common, **counts).model_dump()
+    an_attempt = AttemptRow(id="", run_id="", number=1, **common, **counts).model_dump()
     start_ms = int(time.time() * 1000) - number * 1000
     made = []
     for first in range(0, number, _CHUNK):
         runs, attempts, labels = [], [], []
         for i in range(first, min(first + _CHUNK, number)):
             run_id = ids.new_id(start_ms + i * 1000)
-            label = {"batch": str(i % 50)} if i % 10 == 0 else {}
-            common = {"target": "local", "owner": "local", "digest": f"sha256:{'0' * 64}", "created_at": now()}
-            config = {"samples": [f"sample{k}" for k in range(10)], "threshold": 0.5}
             state = RunState.SUCCEEDED if i % 5 else RunState.FAILED
-            run = {"id": run_id, "workflow": f"workflow{i % 20}", "state": state, "config": config, "labels": label}
-            runs.append({**common, **run, "source": {"kind": "catalog"}, "jobs_total": 100, "jobs_done": 100})
-            attempt = {"id": ids.new_id(), "run_id": run_id, "number": 1, "state": AttemptState(state)}
-            attempts.append({**common, **attempt, "config": config, "overrides": {}})
+            label = {"batch": str(i % 50)} if i % 10 == 0 else {}
+            runs.append({**a_run, "id": run_id, "workflow": f"workflow{i % 20}", "state": state, "labels": label})
+            attempts.append({**an_attempt, "id": ids.new_id(), "run_id": run_id, "state": AttemptState(state)})
             labels += [{"run_id": run_id, "key": key, "value": value} for key, value in label.items()]
         with store.write() as tx:
-            tx.execute(insert(RunRow), [RunRow(**run).model_dump() for run in runs])
-            tx.execute(insert(AttemptRow), [AttemptRow(**attempt).model_dump() for attempt in attempts])
-            tx.execute(insert(RunLabelRow), labels)
+            for table, rows in ((RunRow, runs), (AttemptRow, attempts), (RunLabelRow, labels)):
+                tx.execute(insert(table), rows)
         made.append(runs[0]["id"])
-    return [str(run_id) for run_id in made]
+    return made
 
 
 def serve(port: int) -> None:
@@ -76,18 +85,31 @@ def serve(port: int) -> None:
     uvicorn.run(app, port=port, log_level="warning", access_log=False, server_header=False)
 
 
+@dataclass(frozen=True)
+class Served:
+    """A server process and where it answers."""
+
+    url: str
+    process: psutil.Process
+
+    def cpu_s(self) -> float:
+        """Processor time that it has used."""
+        times = self.process.cpu_times()
+        return float(times.user + times.system)
+
+
 @contextmanager
-def server(data_dir: Path) -> Iterator[str]:
-    """Run a server over ``data_dir`` and give its URL."""
+def server(data_dir: Path) -> Iterator[Served]:
+    """Run a server over ``data_dir``."""
     port = free_port()
     folders = {"SNAKEWAY_WORKFLOWS_DIR": str(ROOT / "workflows"), "SNAKEWAY_PROFILES_DIR": str(ROOT / "profiles")}
-    env = {**os.environ, **folders, "SNAKEWAY_DATA_DIR": str(data_dir)}
+    env = {**os.environ, **folders, "SNAKEWAY_DATA_DIR": str(data_dir), "PYTHONPATH": os.pathsep.join(sys.path)}
     argv = [sys.executable, "-m", "tests.benchmarks.bench_api", "serve", str(port)]
     process = subprocess.Popen(argv, env=env, cwd=ROOT)
     url = f"http://127.0.0.1:{port}/api/v1"
     try:
         wait_until(partial(_answers, url), timeout_s=60, what="the server to answer")
-        yield url
+        yield Served(url, psutil.Process(process.pid))
     finally:
         process.kill()
         process.wait()
@@ -116,58 +138,62 @@ def client(job: tuple[str, str, list[str], float]) -> list[float]:
     return took
 
 
-class Clients:
-    """Eight processes that do as they are told."""
+@dataclass(frozen=True)
+class Measured:
+    """What all clients saw in one measurement, and what it took the server."""
 
-    def __init__(self, pool: "multiprocessing.pool.Pool") -> None:
-        self._pool = pool
+    seconds: list[float]
+    cpu_s: float
 
-    def measure(self, url: str, method: str, *paths: str) -> list[float]:
-        """Return the seconds of every request that all clients made in one measurement."""
-        job = (url, method, list(paths), time.time() + SECONDS)
-        return [seconds for part in self._pool.map(client, [job] * CLIENTS, chunksize=1) for seconds in part]
-
-
-def _percentile(values: list[float], percent: int) -> float:
-    return statistics.quantiles(values, n=100, method="inclusive")[percent - 1]
+    def percentile(self, percent: int) -> float:
+        """Seconds within which ``percent`` of the requests were answered."""
+        return statistics.quantiles(self.seconds, n=100, method="inclusive")[percent - 1]
 
 
-def _show(name: str, rounds: list[list[float]]) -> None:
-    p50 = statistics.median(_percentile(values, 50) for values in rounds)
-    p95 = statistics.median(_percentile(values, 95) for values in rounds)
-    rate = statistics.median(len(values) / SECONDS for values in rounds)
-    print(f"{name:<42} p50 {p50 * 1000:7.1f} ms   p95 {p95 * 1000:7.1f} ms   {rate:6.0f} requests/s", flush=True)
+def measure(pool: Pool, served: Served, method: str, paths: list[str]) -> Measured:
+    """Let all clients ask for ``paths`` for a while."""
+    before = served.cpu_s()
+    job = (served.url, method, paths, time.time() + SECONDS)
+    answers = pool.map(client, [job] * CLIENTS, chunksize=1)
+    return Measured([seconds for part in answers for seconds in part], served.cpu_s() - before)
+
+
+def show(name: str, rounds: list[Measured]) -> None:
+    """Print the medians of the rounds."""
+    p50, p95 = (statistics.median(each.percentile(percent) for each in rounds) * 1000 for percent in (50, 95))
+    cpu = statistics.median(each.cpu_s / len(each.seconds) for each in rounds) * 1000
+    rate = statistics.median(len(each.seconds) for each in rounds) / SECONDS
+    print(f"{name:<40} p50 {p50:6.1f} ms  p95 {p95:6.1f} ms  {rate:5.0f} requests/s  cpu {cpu:5.2f} ms", flush=True)
+
+
+def compare(pool: Pool, name: str, few: tuple[Served, list[str]], many: tuple[Served, list[str]]) -> None:
+    """Measure reads on both servers in turns and print how much the larger one takes."""
+    rounds: dict[int, list[Measured]] = {FEW: [], MANY: []}
+    for _ in range(ROUNDS):
+        for number, (served, paths) in ((FEW, few), (MANY, many)):
+            rounds[number].append(measure(pool, served, "GET", paths))
+    for number in (FEW, MANY):
+        show(f"{name}, {number} runs", rounds[number])
+    pairs = list(zip(rounds[MANY], rounds[FEW], strict=True))
+    p95 = statistics.median(a.percentile(95) / b.percentile(95) for a, b in pairs)
+    cpu = statistics.median(a.cpu_s * len(b.seconds) / (b.cpu_s * len(a.seconds)) for a, b in pairs)
+    print(f"{name}, {MANY} / {FEW} runs: p95 {p95:.2f}, cpu {cpu:.2f}", flush=True)
 
 
 def main() -> None:
     context = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory() as name, context.Pool(CLIENTS) as pool:
-        clients = Clients(pool)
         known: dict[int, list[str]] = {}
         for number in (FEW, MANY):
             store = Store(f"sqlite:///{name}/{number}/snakeway.db")
             store.migrate()
-            start = time.perf_counter()
-            known[number] = seed(store, number)
-            print(f"{number} runs stored in {time.perf_counter() - start:.0f} s")
+            known[number] = [f"/runs/{run_id}" for run_id in seed(store, number)]
             store.close()
         with server(Path(name, str(FEW))) as few, server(Path(name, str(MANY))) as many:
-            reads = {
-                "GET /runs?limit=100": lambda number: ["/runs?limit=100"],
-                "GET /runs?limit=100&label=": lambda number: ["/runs?limit=100&label=batch=20"],
-                "GET /runs/{id}": lambda number: [f"/runs/{run_id}" for run_id in known[number]],
-            }
-            for what, paths in reads.items():
-                rounds: dict[int, list[list[float]]] = {FEW: [], MANY: []}
-                for _ in range(ROUNDS):
-                    for number, url in ((FEW, few), (MANY, many)):
-                        rounds[number].append(clients.measure(url, "GET", *paths(number)))
-                for number in (FEW, MANY):
-                    _show(f"{what}, {number} runs", rounds[number])
-                pairs = zip(rounds[MANY], rounds[FEW], strict=True)
-                ratios = [_percentile(a, 95) / _percentile(b, 95) for a, b in pairs]
-                print(f"{what}, p95, {MANY} / {FEW} runs".ljust(60), f"{statistics.median(ratios):.2f}", flush=True)
-            _show("POST /runs", [clients.measure(many, "POST", "/runs") for _ in range(ROUNDS)])
+            for path in ("/runs?limit=100", "/runs?limit=100&label=batch%3D20"):
+                compare(pool, f"GET {path}", (few, [path]), (many, [path]))
+            compare(pool, "GET /runs/{id}", (few, known[FEW]), (many, known[MANY]))
+            show("POST /runs", [measure(pool, many, "POST", ["/runs"]) for _ in range(ROUNDS)])
 
 
 if __name__ == "__main__":

@@ -70,7 +70,7 @@ class TestFollow:
         self.end(server, "failed", error="1 of 8 jobs failed: fit (1).")
         code, out, err = call("submit", "w", "-f")
         assert (code, out) == (1, f"{RUN_ID}\n")
-        assert "job 1/1 failed  fit: exit code 1: broke" in err
+        assert "job 1/1 failed  fit: exit code 1: last words" in err
         assert "1 of 8 jobs failed: fit (1)." in err
         assert "    last words" in err
         assert f"snakeway logs {SHORT} --job 1" in err

@@ -135,7 +135,7 @@ class TestJobs:
         server.on("GET", f"{BASE}/jobs", page(job(message="a\nb", state="failed", exit_code=1)))
         assert call("jobs", RUN_ID)[1] == (
             "1\t5\tfailed\tfit\tspecies=Adelie\t1\t1\t2026-01-02T03:04:06Z\t2026-01-02T03:04:16Z\t"
-            "2026-01-02T03:05:36Z\t\t1\t\ta b\n"
+            "2026-01-02T03:05:36Z\t\t1\t\tb\n"
         )
         assert dict(server.requests[-1].query)["attempt"] == "2"
 
@@ -157,7 +157,7 @@ class TestJobs:
         failed = job(state="failed", message="it broke", log_tail="one\n  two\x1b[2J\n")
         server.on("GET", f"{BASE}/jobs", page(failed))
         _, out, _ = call("jobs", RUN_ID, "--failed", "--attempt", "1")
-        assert "job 5 fit: it broke\n    one\n      two [2J\n" in out
+        assert "job 5 fit: two [2J\n    one\n      two [2J\n" in out
         assert f"snakeway logs {SHORT} --job 5 --attempt 1" in out
 
     def test_json(self, server: StandIn, call: Call) -> None:

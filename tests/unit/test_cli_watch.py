@@ -71,7 +71,7 @@ def test_what_is_told_of_a_recorded_run() -> None:
         ("04:08", "job 1/1", "running", "fit n=1"),
         ("04:08", "job 1/2", "submitted", "fit n=2"),
         ("04:09", "job 1/1", "succeeded", "fit n=1"),
-        ("04:10", "job 1/2", "failed", "fit n=2: exit code 1: it broke"),
+        ("04:10", "job 1/2", "failed", "fit n=2: exit code 1: last words"),
         ("04:11", "job 1/2", "submitted", "fit n=2 (try 2)"),
         ("04:12", "job 1/2", "failed", "fit n=2 (try 2): signal 9"),
         ("04:13", "attempt 1", "error", "At least one job did not complete."),

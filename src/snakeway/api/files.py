@@ -1,6 +1,7 @@
 """Sending files: whole, one range, or the last lines; in chunks, so that memory stays flat whatever the size."""
 
 import asyncio
+import errno
 import os
 import stat
 import threading
@@ -19,6 +20,9 @@ from snakeway.errors import RangeNotSatisfiable, SnakewayError
 
 CHUNK_BYTES = 512 * 1024
 
+# Nothing there, a link, not for us to read; anything else, such as too many open files, is the server's trouble.
+_NOT_A_FILE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES, errno.ENXIO, errno.ENAMETOOLONG})
+
 # A file may be a page that a workflow wrote. Should a browser show one all the same, it may do nothing.
 _POLICY = "sandbox; default-src 'none'"
 
@@ -30,8 +34,10 @@ class OpenFile:
         """Open ``path``, which must be a regular file and not a link; raises ``missing`` if it is not."""
         try:
             self._fd: int | None = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
-        except (FileNotFoundError, NotADirectoryError, PermissionError, OSError) as error:
-            raise missing from error
+        except OSError as error:
+            if error.errno in _NOT_A_FILE:
+                raise missing from error
+            raise
         self._lock = threading.Lock()
         status = os.fstat(self._fd)
         self.size = status.st_size
@@ -67,9 +73,24 @@ def respond(
     Sends as many bytes as the file had when it was opened: one that is written meanwhile may grow, not shrink.
     ``etag`` replaces a tag made of size and time; ``tail`` asks for the last lines instead of ranges.
     """
+    try:
+        return _respond(request, file, media_type, etag, headers or {}, tail)
+    except BaseException:
+        file.close()
+        raise
+
+
+def _respond(
+    request: Request[Any, Any, Any],
+    file: OpenFile,
+    media_type: str,
+    etag: str | None,
+    headers: Mapping[str, str],
+    tail: int | None,
+) -> ASGIResponse:
     tag = etag or f'"{file.mtime_ns:x}-{file.size:x}"'
     common = {"Cache-Control": "private, no-cache", "Content-Security-Policy": _POLICY, "Content-Type": media_type}
-    common |= {"Accept-Ranges": "bytes", "ETag": tag, **(headers or {})}
+    common |= {"Accept-Ranges": "bytes", "ETag": tag, **headers}
     if tail is not None:
         start = ranges.tail_start(file.read, file.size, tail)
         del common["ETag"], common["Accept-Ranges"]

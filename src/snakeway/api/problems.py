@@ -218,7 +218,7 @@ def _name_sent(request: Request[Any, Any, Any], key: str) -> str:
     return (kwarg.name or key) if isinstance(kwarg, ParameterKwarg) else key
 
 
-_EVERYWHERE = (errors.Invalid, errors.Unauthorized, errors.Forbidden)
+_EVERYWHERE: tuple[type[SnakewayError], ...] = (errors.Invalid, errors.Unauthorized, errors.Forbidden)
 _EXAMPLE_PATH = "/api/v1/runs"
 
 

@@ -106,7 +106,7 @@ EXAMPLE = Run(
     state=RunState.RUNNING,
     workflow="quickstart",
     digest=EXAMPLE_DIGEST,
-    source={"kind": "folder", "path": "workflows/quickstart"},
+    source={"kind": "catalog", "name": "quickstart"},
     target="local",
     config={"species": ["Adelie", "Gentoo"]},
     labels={"project": "penguins"},
@@ -131,6 +131,7 @@ _CANNOT_START = (
     errors.InvalidTarget,
     errors.InvalidConfig,
     errors.SourceUnreachable,
+    errors.Unavailable,
 )
 
 

@@ -51,7 +51,7 @@ EXAMPLE = Workflow(
     digest=EXAMPLE_DIGEST,
     schema={"type": "object", "properties": {"species": {"type": "array", "items": {"type": "string"}}}},
     defaults={"species": ["Adelie", "Chinstrap", "Gentoo"]},
-    source={"kind": "folder", "path": "workflows/quickstart"},
+    source={"kind": "catalog", "name": "quickstart"},
     error=None,
 )
 

@@ -7,7 +7,7 @@ import typer
 from snakeway.cli import options, output, times
 from snakeway.cli.connect import connect, run_id, short
 from snakeway.cli.output import Column
-from snakeway.model.job import JobState
+from snakeway.model.job import JobState, last_words
 
 if TYPE_CHECKING:
     from snakeway.client import Client, Job
@@ -37,7 +37,7 @@ _PLAIN: list[Column["Job"]] = [
     Column("EXTERNAL ID", lambda job: job["external_id"]),
     Column("EXIT CODE", lambda job: job["exit_code"]),
     Column("SIGNAL", lambda job: job["signal"]),
-    Column("MESSAGE", lambda job: job["message"]),
+    Column("MESSAGE", lambda job: last_words(job["log_tail"], job["message"])),
 ]
 
 
@@ -87,7 +87,9 @@ def wildcards(job: "Job") -> str:
 
 
 def _show_failure(id_: str, job: "Job") -> None:
-    output.write(f"\njob {job['job']} {output.clean(job['rule'])}: {output.clean(job['message'])}\n")
+    output.write(
+        f"\njob {job['job']} {output.clean(job['rule'])}: {output.clean(last_words(job['log_tail'], job['message']))}\n"
+    )
     for line in (job["log_tail"] or "").splitlines():
         output.write(f"    {output.printable(line)}\n")
     output.write(f"    all of it: snakeway logs {short(id_)} --job {job['job']} --attempt {job['attempt']}\n")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from snakeway.model.job import Job, JobState, merge
+from snakeway.model.job import Job, JobState, last_words, merge
 from snakeway.wire import EventType
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ class Watch:
     jobs: dict[int, Job] = field(default_factory=dict)
     done: int = 0
     total: int = 0
+    succeeded: int = 0  # by the events of jobs; done is what Snakemake says, which comes later
     failed: int = 0
     clock: Callable[[], float] = time.time
     told: str = ""  # the run's state that was told last
@@ -49,7 +50,7 @@ class Watch:
         number = data.get("attempt")
         if isinstance(number, int) and number > self.attempt:
             self.attempt, self.jobs = number, {}
-            self.done = self.total = self.failed = 0
+            self.done = self.total = self.succeeded = self.failed = 0
         with suppress(KeyError, TypeError, ValueError, OverflowError, OSError):
             return list(self._lines(event.type, _tame(data)))
         return []
@@ -97,9 +98,9 @@ class Watch:
         merge(job, data)
         if (job.state, job.try_number) == before and before[1]:
             return
-        if job.state is JobState.SUCCEEDED and before[0] is not JobState.SUCCEEDED:
-            self.done = max(self.done, sum(other.state is JobState.SUCCEEDED for other in self.jobs.values()))
-        self.failed = sum(other.state is JobState.FAILED for other in self.jobs.values())
+        self.succeeded += (job.state is JobState.SUCCEEDED) - (before[0] is JobState.SUCCEEDED)
+        self.failed += (job.state is JobState.FAILED) - (before[0] is JobState.FAILED)
+        self.done = max(self.done, self.succeeded)
         failed = job.state is JobState.FAILED
         text = f"{describe(job)}: {_how_failed(job)}" if failed else describe(job)
         yield Line(at, f"job {self.attempt}/{number}", job.state.value, text, important=failed)
@@ -128,7 +129,8 @@ def describe(job: Job) -> str:
 
 def _how_failed(job: Job) -> str:
     how = f"signal {job.signal}" if job.signal else f"exit code {job.exit_code}" if job.exit_code else "failed"
-    return f"{how}: {job.message}" if job.message else how
+    said = last_words(job.log_tail, job.message)
+    return f"{how}: {said}" if said else how
 
 
 def _moment(t: float) -> str:

@@ -59,6 +59,15 @@ class Job:
     tries: list[dict[str, Any]] = field(default_factory=list)  # ended tries that Snakemake repeated, oldest first
 
 
+def last_words(log_tail: str | None, message: str | None) -> str:
+    """Return the line that says most about a failure: the last of the log, else the last of Snakemake's message."""
+    for text in (log_tail, message):
+        lines = [line.strip() for line in (text or "").splitlines() if line.strip()]
+        if lines:
+            return lines[-1]
+    return ""
+
+
 def merge(job: Job, event: Event) -> None:
     """Take ``event`` into ``job``. Idempotent and monotone: the same events again, or old ones late, change nothing.
 
