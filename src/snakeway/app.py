@@ -6,7 +6,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from litestar import Litestar, Request, Router
+from litestar import Litestar, Router
+from litestar.datastructures import State
 from litestar.di import Provide
 
 from snakeway import telemetry
@@ -14,7 +15,7 @@ from snakeway.api import problems
 from snakeway.api.access import Access
 from snakeway.api.artifact import ArtifactController
 from snakeway.api.attempt import AttemptController
-from snakeway.api.body import ApiRequest
+from snakeway.api.body import SLOW_LANE, ApiRequest
 from snakeway.api.document import openapi_config
 from snakeway.api.events import EventController
 from snakeway.api.headers import add_security_headers
@@ -29,7 +30,6 @@ from snakeway.api.target import TargetController
 from snakeway.api.tracing import RequestSpans
 from snakeway.api.workflow import WorkflowController
 from snakeway.auth import Authenticator
-from snakeway.model.user import User
 from snakeway.service import Commands, Reads
 from snakeway.settings import Settings
 
@@ -96,14 +96,13 @@ def create_app(parts: Parts) -> Litestar:
             "reads": _given(parts.reads),
             "metrics": _given(parts.metrics),
             "stopping": _given(parts.stopping),
-            "slow_lane": _given(slow_lane),
-            "user": Provide(_user, sync_to_thread=False),
         },
         middleware=[*([spans] if spans is not None else []), Access(authenticator)],
         before_request=RefuseUnknown(),
         before_send=[add_security_headers],
         exception_handlers=problems.HANDLERS,
         request_class=ApiRequest,
+        state=State({SLOW_LANE: slow_lane}),
         request_max_body_size=parts.settings.max_body_bytes,
         openapi_config=openapi_config(),
         logging_config=None,
@@ -113,7 +112,3 @@ def create_app(parts: Parts) -> Litestar:
 
 def _given(part: Any) -> Provide:
     return Provide(lambda: part, sync_to_thread=False)
-
-
-def _user(request: Request[User, Any, Any]) -> User:
-    return request.user

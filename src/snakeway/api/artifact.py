@@ -18,7 +18,7 @@ from snakeway.api.body import ApiRequest
 from snakeway.api.document import answer, with_head
 from snakeway.api.problems import documented
 from snakeway.api.query import DEFAULT_LIMIT, Cursor, Limit
-from snakeway.api.shared import EXAMPLE_TIME, CurrentUser, RunId, TheReads
+from snakeway.api.shared import EXAMPLE_TIME, RunId, TheReads
 from snakeway.api.times import moment
 from snakeway.errors import ArtifactNotFound
 from snakeway.rows import ArtifactRow
@@ -78,11 +78,11 @@ class ArtifactController(Controller):
         },
     )
     def list_(
-        self, user: CurrentUser, reads: TheReads, run_id: RunId, cursor: Cursor = None, limit: Limit = DEFAULT_LIMIT
+        self, request: ApiRequest, reads: TheReads, run_id: RunId, cursor: Cursor = None, limit: Limit = DEFAULT_LIMIT
     ) -> ArtifactPage:
         """The files that the run's jobs have made, by path."""
-        page = reads.artifacts(user, run_id, cursor, limit)
-        numbers = {row.id: row.number for row in reads.attempts(user, run_id)} if page.items else {}
+        page = reads.artifacts(request.user, run_id, cursor, limit)
+        numbers = {row.id: row.number for row in reads.attempts(request.user, run_id)} if page.items else {}
         return ArtifactPage([Artifact.of(row, numbers.get(row.attempt_id)) for row in page.items], page.next)
 
     @route(
@@ -102,7 +102,6 @@ class ArtifactController(Controller):
     def one(
         self,
         request: ApiRequest,
-        user: CurrentUser,
         reads: TheReads,
         run_id: RunId,
         artifact: Annotated[Path, PathParameter(description="Path of the artifact.")],
@@ -111,7 +110,7 @@ class ArtifactController(Controller):
         name = str(artifact).removeprefix("/")
         if "\0" in name:  # Postgres would refuse to look for it
             raise ArtifactNotFound(f"run {run_id} has no output {name!r}")
-        row, path = reads.artifact(user, run_id, name)
+        row, path = reads.artifact(request.user, run_id, name)
         file = files.OpenFile(path, ArtifactNotFound(f"run {run_id} has lost its output {row.path!r}"))
         headers = {"Content-Disposition": _attachment(row.path)}
         etag = None

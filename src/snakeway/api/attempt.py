@@ -7,10 +7,11 @@ from litestar import Controller, get
 from litestar.params import PathParameter
 from msgspec import Meta, Struct
 
+from snakeway.api.body import ApiRequest
 from snakeway.api.document import answer
 from snakeway.api.problems import documented
 from snakeway.api.query import LARGEST_NUMBER, AttemptNumber
-from snakeway.api.shared import EXAMPLE_DIGEST, EXAMPLE_RUN_ID, EXAMPLE_TIME, CurrentUser, JobCounts, RunId, TheReads
+from snakeway.api.shared import EXAMPLE_DIGEST, EXAMPLE_RUN_ID, EXAMPLE_TIME, JobCounts, RunId, TheReads
 from snakeway.errors import AttemptNotFound, RunNotFound
 from snakeway.model.attempt import AttemptReason, AttemptState, Overrides
 from snakeway.rows import AttemptRow
@@ -228,9 +229,9 @@ class AttemptController(Controller):
         summary="List a run's attempts",
         responses={200: answer(AttemptPage, AttemptPage([EXAMPLE])), **documented(RunNotFound)},
     )
-    def list_(self, user: CurrentUser, reads: TheReads, run_id: RunId) -> AttemptPage:
+    def list_(self, request: ApiRequest, reads: TheReads, run_id: RunId) -> AttemptPage:
         """All attempts, oldest first. A re-run and a recovery after a crash add one each."""
-        return AttemptPage([Attempt.of(row) for row in reads.attempts(user, run_id)])
+        return AttemptPage([Attempt.of(row) for row in reads.attempts(request.user, run_id)])
 
     @get(
         "/attempts/{number:int}",
@@ -241,13 +242,13 @@ class AttemptController(Controller):
     )
     def one(
         self,
-        user: CurrentUser,
+        request: ApiRequest,
         reads: TheReads,
         run_id: RunId,
         number: Annotated[int, PathParameter(ge=1, le=LARGEST_NUMBER, description="Number of the attempt.")],
     ) -> Attempt:
         """One attempt, with its plan and rule graph."""
-        return Attempt.of(reads.attempt(user, run_id, number))
+        return Attempt.of(reads.attempt(request.user, run_id, number))
 
     @get(
         "/rules",
@@ -259,7 +260,7 @@ class AttemptController(Controller):
             **documented(RunNotFound, AttemptNotFound),
         },
     )
-    def rules(self, user: CurrentUser, reads: TheReads, run_id: RunId, attempt: AttemptNumber = None) -> RulePage:
+    def rules(self, request: ApiRequest, reads: TheReads, run_id: RunId, attempt: AttemptNumber = None) -> RulePage:
         """The rules of one attempt, each with the number of its jobs by state."""
-        counts = reads.rules(user, run_id, attempt)
+        counts = reads.rules(request.user, run_id, attempt)
         return RulePage([RuleCount(rule, states) for rule, states in sorted(counts.items())])

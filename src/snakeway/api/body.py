@@ -8,12 +8,14 @@ from litestar import Request
 from litestar.datastructures import State
 from litestar.exceptions import InternalServerException
 
+from snakeway.api.lanes import SlowLane
 from snakeway.api.problems import UnsupportedMediaType
 from snakeway.errors import Invalid
 from snakeway.model.user import User
 
 T = TypeVar("T")
 
+SLOW_LANE = "slow_lane"  # in the application's state
 DEEPEST = 64  # levels of objects and arrays in each other
 
 _decoders: dict[Any, msgspec.json.Decoder[Any]] = {}
@@ -26,6 +28,12 @@ class ApiRequest(Request[User, None, State]):
 
     Litestar reads JSON into plain values and converts these leniently, so that "1" would pass for a number.
     """
+
+    @property
+    def slow_lane(self) -> SlowLane:
+        """The threads for what may take seconds."""
+        lane: SlowLane = self.app.state[SLOW_LANE]
+        return lane
 
     async def json(self) -> Any:
         """Return the body as the type that the handler asks for; raises Invalid."""

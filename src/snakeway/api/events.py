@@ -15,10 +15,11 @@ from litestar.params import HeaderParameter, QueryParameter, SkipValidation
 from litestar.response import Stream
 
 from snakeway import errors
+from snakeway.api.body import ApiRequest
 from snakeway.api.document import answer
 from snakeway.api.problems import documented
 from snakeway.api.run import Run
-from snakeway.api.shared import CurrentUser, RunId, TheReads
+from snakeway.api.shared import RunId, TheReads
 from snakeway.errors import Invalid, RunNotFound, Unavailable
 from snakeway.model.run import ENDED
 from snakeway.model.user import User
@@ -172,7 +173,7 @@ class EventController(Controller):
     )
     def stream(
         self,
-        user: CurrentUser,
+        request: ApiRequest,
         reads: TheReads,
         stopping: Stopping,
         run_id: RunId,
@@ -192,6 +193,6 @@ class EventController(Controller):
         changed; `end` carries it when the run has ended and everything was sent, and closes the stream. While nothing
         happens a comment comes every 15 seconds.
         """
-        feed = Feed(reads, user, run_id, last_event_id or after)
+        feed = Feed(reads, request.user, run_id, last_event_id or after)
         headers = {"X-Accel-Buffering": "no"}  # nginx would hold events back
         return Stream(frames(feed, stopping), media_type="text/event-stream", headers=headers)

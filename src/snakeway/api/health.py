@@ -13,7 +13,7 @@ from snakeway import __version__
 from snakeway.api.access import OPEN
 from snakeway.api.document import answer
 from snakeway.api.problems import documented
-from snakeway.api.shared import CurrentUser, TheReads
+from snakeway.api.shared import TheReads
 from snakeway.api.tracing import UNTRACED
 from snakeway.errors import NotFound, Unavailable
 from snakeway.service import Reads
@@ -94,9 +94,8 @@ class HealthController(Controller):
         summary="Whether the server can do its work",
         responses=_ready_answers(),
     )
-    def ready(self, user: CurrentUser, reads: TheReads, settings: TheSettings) -> Response[Ready]:
+    def ready(self, reads: TheReads, settings: TheSettings) -> Response[Ready]:
         """Looks at the database, at the supervisors and at the folder of the runs."""
-        del user
         checks = _checks(reads, settings)
         good = checks == Checks(OK, OK, OK)
         return Response(
@@ -138,9 +137,8 @@ class MetricsController(Controller):
             **documented(NotFound, database=False),
         },
     )
-    def one(self, user: CurrentUser, metrics: TheMetrics) -> Response[bytes]:
+    def one(self, metrics: TheMetrics) -> Response[bytes]:
         """Counters, gauges and histograms."""
-        del user
         if metrics is None:
             raise NotFound("this server keeps no metrics")
         from snakeway.telemetry.metrics import PROMETHEUS_TYPE

@@ -8,10 +8,11 @@ from litestar.params import PathParameter, QueryParameter
 from msgspec import Meta, Struct, field
 
 from snakeway import errors
+from snakeway.api.body import ApiRequest
 from snakeway.api.document import answer
 from snakeway.api.problems import documented
 from snakeway.api.query import DEFAULT_LIMIT, LARGEST_NUMBER, MOST_VALUES, AttemptNumber, Cursor, Limit
-from snakeway.api.shared import EXAMPLE_TIME, CurrentUser, RunId, TheReads
+from snakeway.api.shared import EXAMPLE_TIME, RunId, TheReads
 from snakeway.api.times import moment
 from snakeway.model.job import JobState
 from snakeway.rows import JobRow
@@ -161,7 +162,7 @@ class JobController(Controller):
     )
     def list_(
         self,
-        user: CurrentUser,
+        request: ApiRequest,
         reads: TheReads,
         run_id: RunId,
         attempt: Annotated[
@@ -177,7 +178,7 @@ class JobController(Controller):
         limit: Limit = DEFAULT_LIMIT,
     ) -> JobPage:
         """Jobs in the order of attempts and numbers."""
-        page, numbers = reads.jobs(user, run_id, attempt, states or [], rule, cursor, limit)
+        page, numbers = reads.jobs(request.user, run_id, attempt, states or [], rule, cursor, limit)
         return JobPage([Job.of(row, numbers.get(row.attempt_id)) for row in page.items], page.next)
 
     @get(
@@ -192,12 +193,12 @@ class JobController(Controller):
     )
     def one(
         self,
-        user: CurrentUser,
+        request: ApiRequest,
         reads: TheReads,
         run_id: RunId,
         job: Annotated[int, PathParameter(ge=0, le=LARGEST_NUMBER, description="Snakemake's number of the job.")],
         attempt: AttemptNumber = None,
     ) -> Job:
         """One job of an attempt."""
-        row, of = reads.job(user, run_id, attempt, job)
+        row, of = reads.job(request.user, run_id, attempt, job)
         return Job.of(row, of.number)

@@ -15,7 +15,7 @@ from snakeway.api.document import answer, with_head
 from snakeway.api.problems import documented
 from snakeway.api.query import LARGEST_NUMBER, AttemptNumber
 from snakeway.api.ranges import MOST_TAIL_LINES
-from snakeway.api.shared import CurrentUser, RunId, TheReads
+from snakeway.api.shared import RunId, TheReads
 from snakeway.errors import LogNotFound
 
 _TEXT = "text/plain; charset=utf-8"
@@ -53,14 +53,13 @@ class LogController(Controller):
     def run_log(
         self,
         request: ApiRequest,
-        user: CurrentUser,
         reads: TheReads,
         run_id: RunId,
         attempt: AttemptNumber = None,
         tail: Tail = None,
     ) -> ASGIResponse:
         """What snakemake printed in one attempt. Grows while it runs: go on with `Range: bytes=<size so far>-`."""
-        return _send(request, reads.run_log(user, run_id, attempt), tail)
+        return _send(request, reads.run_log(request.user, run_id, attempt), tail)
 
     @route(
         "/jobs/{job:int}/log",
@@ -73,7 +72,6 @@ class LogController(Controller):
     def job_log(
         self,
         request: ApiRequest,
-        user: CurrentUser,
         reads: TheReads,
         run_id: RunId,
         job: Annotated[int, PathParameter(ge=0, le=LARGEST_NUMBER, description="Snakemake's number of the job.")],
@@ -81,7 +79,7 @@ class LogController(Controller):
         tail: Tail = None,
     ) -> ASGIResponse:
         """The first of the files that the rule names under `log:` and that exists."""
-        return _send(request, reads.job_log(user, run_id, attempt, job), tail)
+        return _send(request, reads.job_log(request.user, run_id, attempt, job), tail)
 
 
 def _send(request: ApiRequest, path: Path, tail: int | None) -> ASGIResponse:

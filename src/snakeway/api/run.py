@@ -20,12 +20,10 @@ from snakeway.api.shared import (
     EXAMPLE_DIGEST,
     EXAMPLE_RUN_ID,
     EXAMPLE_TIME,
-    CurrentUser,
     JobCounts,
     RunId,
     TheCommands,
     TheReads,
-    TheSlowLane,
 )
 from snakeway.api.submission import RerunRequest, RunRequest
 from snakeway.api.tracing import traceparent_of
@@ -153,9 +151,7 @@ class RunController(Controller):
     async def submit(
         self,
         request: ApiRequest,
-        user: CurrentUser,
         commands: TheCommands,
-        slow_lane: TheSlowLane,
         data: Annotated[RunRequest, BodyKwarg(examples=[example(RunRequest.example())])],
         idempotency_key: Annotated[
             str | None,
@@ -178,12 +174,12 @@ class RunController(Controller):
         del traceparent  # named for the document; what counts is the request's own span, if it has one
         submit = partial(
             commands.submit,
-            user,
+            request.user,
             data.submission(),
             idempotency_key=idempotency_key,
             traceparent=traceparent_of(request.scope),
         )
-        row, new = await (slow_lane.run(submit) if data.fetches else to_thread(submit))
+        row, new = await (request.slow_lane.run(submit) if data.fetches else to_thread(submit))
         return Response(Run.of(row), status_code=201 if new else 200, headers={"Location": f"{BASE}/runs/{row.id}"})
 
     @get(
@@ -194,7 +190,7 @@ class RunController(Controller):
     )
     def list_(
         self,
-        user: CurrentUser,
+        request: ApiRequest,
         reads: TheReads,
         states: Annotated[
             list[RunState] | None,
@@ -226,7 +222,7 @@ class RunController(Controller):
             created_after=aware(created_after, "created_after"),
             created_before=aware(created_before, "created_before"),
         )
-        page = reads.runs(user, where, cursor, limit)
+        page = reads.runs(request.user, where, cursor, limit)
         return RunPage([Run.of(row) for row in page.items], page.next)
 
     @get(
@@ -236,9 +232,9 @@ class RunController(Controller):
         summary="Get a run",
         responses={200: answer(Run, EXAMPLE), **documented(errors.RunNotFound)},
     )
-    def one(self, user: CurrentUser, reads: TheReads, run_id: RunId) -> Run:
+    def one(self, request: ApiRequest, reads: TheReads, run_id: RunId) -> Run:
         """One run."""
-        return Run.of(reads.run(user, run_id))
+        return Run.of(reads.run(request.user, run_id))
 
     @delete(
         "/{run_id:str}",
@@ -247,9 +243,9 @@ class RunController(Controller):
         summary="Delete a run",
         responses={204: answer(None, None, "Gone."), **documented(errors.RunNotFound, errors.RunActive)},
     )
-    def remove(self, user: CurrentUser, commands: TheCommands, run_id: RunId) -> None:
+    def remove(self, request: ApiRequest, commands: TheCommands, run_id: RunId) -> None:
         """Removes an ended run: its record and all its files."""
-        commands.delete(user, run_id)
+        commands.delete(request.user, run_id)
 
     @post(
         "/{run_id:str}/cancel",
@@ -262,9 +258,9 @@ class RunController(Controller):
             **documented(errors.RunNotFound, errors.RunEnded),
         },
     )
-    def cancel(self, user: CurrentUser, commands: TheCommands, run_id: RunId) -> Run:
+    def cancel(self, request: ApiRequest, commands: TheCommands, run_id: RunId) -> Run:
         """Asks for the run's end. A queued run ends at once, a running one when its jobs have been stopped."""
-        return Run.of(commands.cancel(user, run_id))
+        return Run.of(commands.cancel(request.user, run_id))
 
     @post(
         "/{run_id:str}/rerun",
@@ -279,9 +275,8 @@ class RunController(Controller):
     )
     async def rerun(
         self,
-        user: CurrentUser,
+        request: ApiRequest,
         commands: TheCommands,
-        slow_lane: TheSlowLane,
         run_id: RunId,
         data: Annotated[RerunRequest, BodyKwarg(examples=[example(RerunRequest.example())])] = _NO_CHANGES,
     ) -> RerunAnswer:
@@ -289,5 +284,5 @@ class RunController(Controller):
 
         Waits a while for the plan, so that the answer says which jobs will run.
         """
-        run, attempt = await slow_lane.run(commands.rerun, user, run_id, data.rerun())
+        run, attempt = await request.slow_lane.run(commands.rerun, request.user, run_id, data.rerun())
         return RerunAnswer(Run.of(run), Attempt.of(attempt))

@@ -7,15 +7,12 @@ from litestar.di import NamedDependency
 from litestar.params import PathParameter, SkipValidation
 from msgspec import Meta, Struct
 
-from snakeway.api.lanes import SlowLane
-from snakeway.model.user import User
 from snakeway.service import Commands, Reads
 
-# What the application hands to handlers by these names.
-CurrentUser = NamedDependency[SkipValidation[User]]
+# What the application hands to handlers as ``reads`` and ``commands``. Litestar starts a task for each of several
+# dependencies, which costs more than the rest of a small request; so a handler takes one, and the user off the request.
 TheReads = NamedDependency[SkipValidation[Reads]]
 TheCommands = NamedDependency[SkipValidation[Commands]]
-TheSlowLane = NamedDependency[SkipValidation[SlowLane]]
 
 RunId = Annotated[str, PathParameter(description="Id of the run.")]
 

@@ -9,7 +9,7 @@ from msgspec import Meta, Struct
 from snakeway import catalog
 from snakeway.api.document import answer
 from snakeway.api.problems import documented
-from snakeway.api.shared import EXAMPLE_DIGEST, CurrentUser, TheReads
+from snakeway.api.shared import EXAMPLE_DIGEST, TheReads
 from snakeway.errors import WorkflowNotFound
 
 
@@ -68,9 +68,8 @@ class WorkflowController(Controller):
         summary="List the workflows",
         responses={200: answer(WorkflowPage, WorkflowPage([EXAMPLE])), **documented(database=False)},
     )
-    def list_(self, user: CurrentUser, reads: TheReads) -> WorkflowPage:
+    def list_(self, reads: TheReads) -> WorkflowPage:
         """The workflows of the catalog, also those that are broken."""
-        del user  # everybody may see them
         return WorkflowPage([Workflow.of(known) for known in reads.workflows()])
 
     @get(
@@ -82,10 +81,8 @@ class WorkflowController(Controller):
     )
     def one(
         self,
-        user: CurrentUser,
         reads: TheReads,
         name: Annotated[str, PathParameter(description="Name of the workflow.")],
     ) -> Workflow:
         """One workflow of the catalog."""
-        del user
         return Workflow.of(reads.workflow(name))

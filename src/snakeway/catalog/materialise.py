@@ -43,19 +43,20 @@ def materialise(snapshot: Path, index: Index, digest: str, directory: Path) -> N
     Files of the version before that are not in this one are removed, unless they were changed since. A file that has
     the right content is left alone, its time too; a file of the first version keeps its time in the snapshot; one
     that replaces another content is as new as the replacement. So a re-run of identical files runs nothing, and a
-    re-run of changed ones runs what depends on them, whatever the clock of the workflow's author said.
+    re-run of changed ones runs what depends on them, whatever the clock of the workflow's author said. A version that
+    is there already is left as it is, with whatever jobs have done to its files.
 
     Raises InvalidWorkflow if a folder stands where the workflow has a file, or something else where it has a folder.
     """
     with _Beneath(directory) as run:
         before = run.read_manifest()
         after = _Manifest(digest, {path: [entry] for path, entry in index.items()})
-        changing = before != after
-        if changing:
-            # Crash after this: both versions' files are known.
-            run.write_manifest(_Manifest(before.digest, _both(before, index)))
-            for path in before.files.keys() - index.keys():
-                run.remove(path, before.files[path])
+        if before == after:
+            return  # put in before, and whole; what jobs have done to the files since is theirs (Snakemake's update())
+        # Crash after this: both versions' files are known.
+        run.write_manifest(_Manifest(before.digest, _both(before, index)))
+        for path in before.files.keys() - index.keys():
+            run.remove(path, before.files[path])
         for path, entry in index.items():
             found = run.look(path)
             if found == entry:
@@ -66,8 +67,7 @@ def materialise(snapshot: Path, index: Index, digest: str, directory: Path) -> N
             is_change = found is not None or before.digest not in (None, digest)
             modified = time.time_ns() if is_change else os.lstat(snapshot / path).st_mtime_ns
             run.put(path, entry, snapshot / path, modified)
-        if changing:
-            run.write_manifest(after)
+        run.write_manifest(after)
 
 
 def _both(before: _Manifest, index: Index) -> dict[str, list[Entry]]:

@@ -133,7 +133,9 @@ def _become_snakemake(step: Step, program: str | None) -> NoReturn:
         os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
         sys.argv = ["snakemake", *step.argv]
         from snakemake.cli import main as snakemake_main
+        from snakemake.workflow import Workflow
 
+        Workflow._rundir = os.getcwd()  # noqa: PTH109  (Snakemake 9 reads it when it is imported, which was long ago)
         snakemake_main(step.argv)
         status = 0
     except SystemExit as error:
