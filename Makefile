@@ -56,4 +56,4 @@ $(SYNCED): $(UV) pyproject.toml uv.lock
 	@touch $@
 
 clean:
-	rm -rf .venv $(TOOLS) site demo-data snakeway-data
+	rm -rf .venv $(TOOLS) site demo-data

@@ -12,7 +12,7 @@ import uvicorn
 
 from snakeway.app import Parts, create_app
 from snakeway.catalog import Catalog
-from snakeway.errors import Invalid, SnakewayError
+from snakeway.errors import Invalid
 from snakeway.service import Commands, Reads
 from snakeway.settings import Settings
 from snakeway.store import Store
@@ -49,7 +49,6 @@ def serve(settings: Settings, *, embedded: bool = True, ready: Callable[[str], N
     )
     commands = Commands(store, catalog, settings, supervisor.wake if supervisor else lambda: None)
     commands.empty_trash()
-    thread = threading.Thread(target=_run, args=(supervisor,), name="snakeway-supervisor") if supervisor else None
     parts = Parts(settings, commands, Reads(store, catalog, settings), metrics)
     config = uvicorn.Config(
         create_app(parts),
@@ -61,6 +60,9 @@ def serve(settings: Settings, *, embedded: bool = True, ready: Callable[[str], N
         server_header=False,
     )
     server = _Server(config, ready)
+    thread = (
+        threading.Thread(target=_run, args=(supervisor, server), name="snakeway-supervisor") if supervisor else None
+    )
     if thread:
         thread.start()
     try:
@@ -130,11 +132,11 @@ def check_exposure(settings: Settings) -> None:
         )
 
 
-def _run(supervisor: Supervisor) -> None:
+def _run(supervisor: Supervisor, server: uvicorn.Server) -> None:
     try:
         supervisor.run()
-    except SnakewayError:
-        log.exception("the supervisor has ended; restart the server")
+    finally:
+        server.should_exit = True  # a server that accepts runs which nobody starts would be worse than none
 
 
 class _Server(uvicorn.Server):

@@ -13,7 +13,9 @@
         snakemake.log             output of snakemake                           snakemake
         exit.json                 how it ended; nothing else ends an attempt    shim
 
-Every file but the logs is written whole to another name and renamed, so a reader sees all of it or nothing.
+Every JSON file is written whole to another name and renamed, so a reader sees all of it or nothing; but for the claim,
+which is created under its name so that it can be created once only. process.json and exit.json name their attempt: what
+a restored backup left there under the same number is another's.
 """
 
 import json
@@ -22,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from snakeway.errors import InvalidWorkflow
 from snakeway.wire import EVENTS_FILE, STATE_FOLDER
 
 
@@ -36,10 +39,12 @@ class RunDirectory:
         return AttemptDirectory(self.path / STATE_FOLDER / "attempts" / str(number))
 
     def create(self, run_id: str) -> None:
-        """Make the directory, readable by its owner only; may be repeated."""
+        """Make the directory, readable by its owner only; may be repeated. Raises InvalidWorkflow, see ``is_real``."""
         self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.path.chmod(0o700)
         (self.path / STATE_FOLDER).mkdir(exist_ok=True, mode=0o700)
+        if not self.attempt(1).is_real:
+            raise InvalidWorkflow(f"a job replaced {self.path / STATE_FOLDER} by a link; the run cannot go on there")
         write_json(self.path / STATE_FOLDER / "run.json", {"run_id": run_id})
 
 
@@ -48,6 +53,12 @@ class AttemptDirectory:
     """The directory of one attempt."""
 
     path: Path
+
+    @property
+    def is_real(self) -> bool:
+        """Whether the way here leads through no link: the jobs of a run can write in its directory, and plant some."""
+        run = self.path.parent.parent.parent
+        return self.path.resolve() == run.resolve() / self.path.relative_to(run)
 
     @property
     def config(self) -> Path:

@@ -53,9 +53,9 @@ def _enum(default: StrEnum) -> Any:
     return Field(default=default, sa_column=Column(values, nullable=False))
 
 
-def _run_key(*, primary_key: bool = False) -> Any:
+def _run_key(*, primary_key: bool = False, index: bool = False) -> Any:
     key = ForeignKey("run.id", ondelete="CASCADE")
-    return Field(sa_column=Column(String(36), key, primary_key=primary_key, nullable=False))
+    return Field(sa_column=Column(String(36), key, primary_key=primary_key, index=index, nullable=False))
 
 
 class RunRow(SQLModel, table=True):
@@ -111,7 +111,7 @@ class IdempotencyRow(SQLModel, table=True):
     owner: str = Field(primary_key=True, max_length=255)
     key: str = Field(primary_key=True, max_length=255)
     request_digest: str = Field(max_length=64)
-    run_id: str = _run_key()
+    run_id: str = _run_key(index=True)
     created_at: datetime = _time(nullable=False)
 
 

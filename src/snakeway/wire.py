@@ -45,6 +45,24 @@ LOG_TAIL_BYTES = 8 * 1024
 TEXT_BYTES = 16 * 1024  # shell commands and messages are cut at this length
 LIST_ITEMS = 1000  # inputs of one job; a gather of 10,000 files would make one event of a megabyte
 
+_INT_LIMIT = 2**31  # what an integer column holds
+_NUMBERS = ("job", "try", "total", "done", "lost", "threads")
+_CODES = ("exit_code", "signal")
+_LISTS = ("input", "output", "nodes", "links")
+_TIMES = ("started_at", "ended_at")
+_OBJECTS = ("wildcards", "resources")
+_TEXTS = (
+    "rule",
+    "reason",
+    "shell",
+    "message",
+    "exception",
+    "host",
+    "external_id",
+    "benchmark",
+    "log_tail",
+    "snakemake",
+)
 _SEQ_LIMIT = 2**53  # a larger one is not the plugin's
 
 Event = dict[str, Any]
@@ -171,8 +189,22 @@ def parse_lines(data: bytes) -> Iterator[Event]:
 
 
 def _is_event(event: Event) -> bool:
+    """Whether the members that are counted and compared are of their kinds: jobs can write to the file as well."""
     seq, t = event.get("seq"), event.get("t")
-    return isinstance(event.get("type"), str) and type(seq) is int and 0 <= seq < _SEQ_LIMIT and type(t) in (int, float)
+    return (
+        isinstance(event.get("type"), str)
+        and type(seq) is int
+        and 0 <= seq < _SEQ_LIMIT
+        and type(t) in (int, float)
+        and all(type(event[name]) is int and 0 <= event[name] < _INT_LIMIT for name in _NUMBERS if name in event)
+        and all(
+            type(event[name]) is int and abs(event[name]) < _INT_LIMIT for name in _CODES if event.get(name) is not None
+        )
+        and all(isinstance(event[name], list) for name in _LISTS if event.get(name) is not None)
+        and all(type(event[name]) in (int, float) for name in _TIMES if event.get(name) is not None)
+        and all(isinstance(event[name], dict) for name in _OBJECTS if event.get(name) is not None)
+        and all(isinstance(event[name], str) for name in _TEXTS if event.get(name) is not None)
+    )
 
 
 def _finite(text: str) -> float | None:

@@ -41,7 +41,7 @@ def test_a_run_by_hand_is_one_trace(tmp_path: Path, receiver: Receiver) -> None:
     caller = SpanRef(ids.trace_id(ids.new_id()), 77)
     folder = tmp_path / "demo" / "workflow"
     sent_to = {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint, "TRACEPARENT": caller.traceparent()}
-    options = ["--scheduler-subsample", "50", "--quiet", "all", "--directory", tmp_path / "run"]
+    options = ["--scheduler-subsample", "50", "--quiet", "all", "--directory", str(tmp_path / "run")]
     run = snakemake(folder, MANY, *options, **sent_to)
     assert run.code == 0
     spans = {span.span_id: span for span in receiver.wait_for(303)}

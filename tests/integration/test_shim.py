@@ -31,6 +31,7 @@ def order(attempt: AttemptDirectory, *steps: tuple[str, str], program: str = "ba
         "number": 1,
         "directory": str(attempt.path.parent.parent.parent),
         "snakemake": program,
+        "stop": {"interrupt_s": 1, "kill_s": 1},
         "env": {"GREETING": "hello"},
         "steps": [{"name": name, "argv": ["-c", script], "env": {"STEP": name}} for name, script in steps],
     }
@@ -75,15 +76,23 @@ def test_of_many_shims_one_runs_the_attempt(attempt: AttemptDirectory) -> None:
     assert attempt.log.read_text() == "once\n"
 
 
-def test_an_interrupt_to_the_group_spares_the_shim_and_the_next_step_sees_the_stop(attempt: AttemptDirectory) -> None:
+def test_a_stop_interrupts_the_step_and_no_other_begins(attempt: AttemptDirectory) -> None:
     order(attempt, ("plan", "sleep 600"), ("run", "echo never"))
     start(attempt)
-    child = wait_until(lambda: (read_json(attempt.process) or {}).get("child"), timeout_s=30, what="the first step")
+    wait_until(lambda: (read_json(attempt.process) or {}).get("child"), timeout_s=30, what="the first step")
     attempt.stop.touch()
-    os.killpg(child["pid"], signal.SIGINT)
     end = ended(attempt)
     assert (end["step"], end["signal"]) == ("plan", signal.SIGINT)
     assert attempt.log.read_text() == ""
+
+
+def test_who_does_not_hear_the_interrupt_is_killed(attempt: AttemptDirectory, tmp_path: Path) -> None:
+    up = tmp_path / "up"
+    order(attempt, ("run", f"trap '' INT TERM; touch {up}; while true; do sleep 0.1; done"))
+    start(attempt)
+    wait_until(lambda: up.exists() or None, timeout_s=30, what="the step")
+    attempt.stop.touch()
+    assert ended(attempt)["signal"] == signal.SIGKILL
 
 
 def test_a_kill_is_recorded_and_nothing_of_the_group_is_left(attempt: AttemptDirectory, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 from snakeway.directory import AttemptDirectory
 from snakeway.model.attempt import Overrides
 from snakeway.supervisor.command import Order, build
+from snakeway.supervisor.stop import Graces
 
 RUN = Path("/data/runs/R")
 ATTEMPT = AttemptDirectory(RUN / ".snakeway/attempts/2")
@@ -29,6 +30,7 @@ def order(**more: Any) -> Order:
         "wants_plan": False,
         "dry_run": False,
         "unlock": False,
+        "graces": Graces(15, 5),
     }
     return Order(**(values | more))
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from snakeway.wire import Complain, EventType, EventWriter, parse_lines, read_events, tail
@@ -50,6 +50,7 @@ def numbered(count: int) -> list[dict[str, Any]]:
     return [{"seq": seq, "t": 1.5, "type": "job", "rule": "ä" * (seq % 7)} for seq in range(count)]
 
 
+@settings(deadline=None)  # of 200 ms, which a busy disk exceeds
 @given(st.lists(MEMBERS, max_size=6))
 def test_what_is_written_is_read(scratch: Path, written: list[dict[str, Any]]) -> None:
     file = scratch / "events.ndjson"
@@ -113,6 +114,7 @@ def test_numbers_that_are_not_finite_become_null() -> None:
     assert [event[name] for name in "abcd"] == [None, None, None, 1.5]
 
 
+@settings(deadline=None)  # of 200 ms, which a busy disk exceeds
 @given(st.integers(0, 30), st.integers(100, 400))
 def test_reading_in_pieces_gives_each_event_once(scratch: Path, count: int, max_bytes: int) -> None:
     file = scratch / "events.ndjson"
@@ -126,6 +128,7 @@ def test_reading_in_pieces_gives_each_event_once(scratch: Path, count: int, max_
     assert found == numbered(count)
 
 
+@settings(deadline=None)  # of 200 ms, which a busy disk exceeds
 @given(st.integers(1, 200))
 def test_a_line_that_is_not_whole_waits_for_its_rest(scratch: Path, cut: int) -> None:
     file = scratch / "events.ndjson"
@@ -195,6 +198,7 @@ def test_complaints_are_said_once(capfd: pytest.CaptureFixture[str]) -> None:
     assert capfd.readouterr().err == "snakeway: first\n"
 
 
+@settings(deadline=None)  # of 200 ms, which a busy disk exceeds
 @given(st.binary(max_size=400), st.integers(1, 5), st.integers(1, 50))
 def test_the_tail_is_short_text(scratch: Path, data: bytes, lines: int, size: int) -> None:
     log = scratch / "log"

@@ -60,7 +60,6 @@ class Exit:
     exit_code: int | None  # None when a signal ended it
     signal: int | None
     ended_at: float  # seconds since the epoch
-    max_rss_bytes: int = 0
 
 
 def outcome(exit_: Exit | None, *, stop_requested: bool) -> AttemptState:

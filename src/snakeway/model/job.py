@@ -26,6 +26,7 @@ class JobState(StrEnum):
     LOST = "lost"
 
 
+_NAME_CHARACTERS = 255  # of a rule or external id that is kept
 SHELL_SIGNAL_BASE = 128  # a shell's exit code for a program that a signal ended is this plus the signal's number
 ENDED = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED, JobState.LOST})
 
@@ -77,7 +78,7 @@ def merge(job: Job, event: Event) -> None:
         case EventType.JOB:
             _merge_start(job, event)
         case EventType.JOB_SUBMITTED if _is_open(job, event):
-            job.external_id = event.get("external_id") or job.external_id
+            job.external_id = str(event.get("external_id") or job.external_id or "")[:_NAME_CHARACTERS] or None
         case EventType.JOB_STARTED if _is_open(job, event):
             job.state = JobState.RUNNING
             job.started_at = event.get("started_at") or event["t"]
@@ -99,7 +100,7 @@ def _merge_start(job: Job, event: Event) -> None:
         job.tries.append(_ended_try(job))
     job.try_number = number
     job.state = JobState.RUNNING if event.get("local") else JobState.SUBMITTED
-    job.rule = str(event.get("rule", ""))
+    job.rule = str(event.get("rule") or "")[:_NAME_CHARACTERS]
     job.wildcards = event.get("wildcards") or {}
     job.inputs, job.outputs, job.logs = event.get("input") or [], event.get("output") or [], event.get("log") or []
     job.benchmark = event.get("benchmark")
@@ -128,14 +129,14 @@ def _merge_failure(job: Job, event: Event) -> None:
     if job.state is JobState.FAILED and job.message is not None:
         return
     job.state = JobState.FAILED
-    job.rule = job.rule or str(event.get("rule", ""))
+    job.rule = job.rule or str(event.get("rule") or "")[:_NAME_CHARACTERS]
     job.ended_at = float(event["t"])
     job.exit_code, job.signal = event.get("exit_code"), event.get("signal")
     job.message = str(event.get("message") or "")
     job.log_tail = event.get("log_tail")
     log = event.get("log")  # the one that log_tail is the end of; a cluster's own log is not among the rule's
     job.logs = [log, *(other for other in job.logs if other != log)] if log else job.logs
-    job.external_id = event.get("external_id") or job.external_id
+    job.external_id = str(event.get("external_id") or job.external_id or "")[:_NAME_CHARACTERS] or None
 
 
 def _ended_try(job: Job) -> dict[str, Any]:

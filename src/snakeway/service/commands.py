@@ -1,12 +1,17 @@
 """Commands: submit, cancel, re-run, delete."""
 
+import contextlib
 import hashlib
 import json
+import logging
+import os
 import re
 import shutil
+import stat
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy.exc import IntegrityError
@@ -23,6 +28,8 @@ from snakeway.rows import AttemptRow, RunRow, now
 from snakeway.service.access import find
 from snakeway.settings import Settings
 from snakeway.store import Store, Transaction, attempts, runs
+
+log = logging.getLogger(__name__)
 
 _MAX_LABELS = 32
 _MAX_NOTE = 10_000
@@ -133,7 +140,8 @@ class Commands:
                 if attempt.state is AttemptState.QUEUED:
                     values = {"ended_at": now(), "error": "Cancelled on request."}
                     attempts.move(tx, attempt.id, AttemptState.QUEUED, AttemptState.CANCELLED, **values)
-                    run.error = "Cancelled on request."
+                    if run.dry_run or not attempt.dry_run:
+                        run.error = "Cancelled on request."
             run = runs.settle(tx, run.id)
         self._wake()
         return run
@@ -162,23 +170,29 @@ class Commands:
 
     def delete(self, user: User, run_id: str) -> None:
         """Remove an ended run: its rows, then its directory. Raises RunNotFound, Forbidden, RunActive."""
-        directory = run_directory(self._settings.data_dir, run_id).path
-        trash = self._settings.data_dir / "trash" / run_id
         with self._store.write() as tx:
             run = find(tx, user, run_id, Action.CONTROL, lock=True)
             _check_ended(run)
             if any(attempt.state not in ENDED for attempt in attempts.of_run(tx, run.id)):
                 raise RunActive(f"run {run_id} has a dry run under way; try again when it has ended")
-            if directory.exists():
-                # Crash before the commit: the run has lost its files; deleting it again removes the rest.
-                trash.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-                directory.replace(trash)
             runs.remove(tx, run.id)
-        shutil.rmtree(trash, ignore_errors=True)
+        # Crash here: a directory that no run knows. It stays: after the restore of an older database it could be any.
+        directory = run_directory(self._settings.data_dir, run_id).path
+        trash = self._trash / run_id
+        with contextlib.suppress(FileNotFoundError):
+            trash.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            directory.replace(trash)
+            _remove_tree(trash)
 
     def empty_trash(self) -> None:
-        """Remove the directories of deleted runs that a crash left behind."""
-        shutil.rmtree(self._settings.data_dir / "trash", ignore_errors=True)
+        """Remove the directories of deleted runs that a crash left half removed."""
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            for path in self._trash.iterdir():
+                _remove_tree(path)
+
+    @property
+    def _trash(self) -> Path:
+        return self._settings.data_dir / "runs" / ".trash"  # beside the runs, so that moving there is a rename
 
     def _known(self, user: User, key: str | None, digest: str) -> RunRow | None:
         if key is None:
@@ -241,6 +255,21 @@ class Commands:
             if found is None or found.plan is not None or found.state in ENDED or time.monotonic() > deadline:
                 return found or attempt
             time.sleep(_PLAN_POLL_S)
+
+
+def _remove_tree(path: Path) -> None:
+    """Remove a run's directory, folders that a job made read-only as well; what cannot be removed is logged."""
+    for folder, names, _ in os.walk(path):
+        for name in names:
+            with contextlib.suppress(OSError):
+                if not Path(folder, name).is_symlink():
+                    Path(folder, name).chmod(stat.S_IRWXU)
+    try:
+        shutil.rmtree(path)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        log.warning("a deleted run's directory could not be removed: %s", error)
 
 
 def _new_run(user: User, submission: Submission, workflow: Workflow, traceparent: str | None) -> RunRow:

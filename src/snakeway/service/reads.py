@@ -102,8 +102,9 @@ class Reads:
     def run_log(self, user: User, run_id: str, attempt: int | None) -> Path:
         """Return the file with snakemake's output; raises RunNotFound, AttemptNotFound, LogNotFound."""
         row = self.attempt(user, run_id, attempt)
-        path = self.directory(run_id).attempt(row.number).log
-        if not path.is_file():
+        attempt_directory = self.directory(run_id).attempt(row.number)
+        path = attempt_directory.log
+        if not (attempt_directory.is_real and path.is_file() and not path.is_symlink()):
             raise LogNotFound(f"attempt {row.number} of run {run_id} has written no log yet")
         return path
 

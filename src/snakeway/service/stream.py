@@ -32,7 +32,10 @@ class Position:
 
 def events_after(directory: RunDirectory, position: Position) -> tuple[list[tuple[Position, dict[str, Any]]], Position]:
     """Return the next events of the attempt at ``position``, each with the position behind it; and where it goes on."""
-    data = read_lines(directory.attempt(position.attempt).events, position.offset, CHUNK_BYTES)
+    attempt = directory.attempt(position.attempt)
+    if not attempt.is_real:
+        return [], position
+    data = read_lines(attempt.events, position.offset, CHUNK_BYTES)
     found = []
     offset = position.offset
     for line in data.splitlines(keepends=True):

@@ -11,7 +11,7 @@ from sqlmodel import col, select
 from snakeway.model.job import Job, JobState
 from snakeway.rows import JobRow
 from snakeway.store.database import Transaction
-from snakeway.store.page import Page, cut, decode, decode_number
+from snakeway.store.page import Page, cut, decode, decode_number, number_in
 
 _MEMBERS = [member.name for member in fields(Job)]
 _KEY = ("attempt_id", "number")
@@ -92,7 +92,7 @@ def list_(
     if cursor is not None:
         attempt_id, _, number = decode(cursor).partition("/")
         after = (col(JobRow.attempt_id) > attempt_id) | (
-            (col(JobRow.attempt_id) == attempt_id) & (col(JobRow.number) > int(number or 0))
+            (col(JobRow.attempt_id) == attempt_id) & (col(JobRow.number) > number_in(number))
         )
         query = query.where(after)
     rows = tx.exec(query.order_by(col(JobRow.attempt_id), col(JobRow.number)).limit(limit + 1)).all()

@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 from snakeway.errors import InvalidCursor
 
 MAX_LIMIT = 500
+_DIGITS = 18  # of a number that every database holds
 
 T = TypeVar("T")
 
@@ -45,9 +46,11 @@ def decode(cursor: str) -> str:
 
 def decode_number(cursor: str) -> int:
     """Return the number in ``cursor``; raises InvalidCursor."""
-    try:
-        return int(decode(cursor))
-    except ValueError as error:
-        raise InvalidCursor(
-            "the cursor belongs to another listing; leave it out to start from the first page"
-        ) from error
+    return number_in(decode(cursor))
+
+
+def number_in(text: str) -> int:
+    """Return the number of a job in a cursor's text; raises InvalidCursor."""
+    if not (text.isascii() and text.isdecimal() and len(text) <= _DIGITS):
+        raise InvalidCursor("the cursor belongs to another listing; leave it out to start from the first page")
+    return int(text)

@@ -63,10 +63,8 @@ def list_(tx: Transaction, where: RunFilter, cursor: str | None, limit: int) -> 
     if where.created_before is not None:
         query = query.where(col(RunRow.id) < ids.first_id_at(where.created_before))
     for key, value in where.labels.items():
-        label = select(RunLabelRow.run_id).where(
-            col(RunLabelRow.run_id) == col(RunRow.id), col(RunLabelRow.key) == key, col(RunLabelRow.value) == value
-        )
-        query = query.where(label.exists())
+        label = select(RunLabelRow.run_id).where(col(RunLabelRow.key) == key, col(RunLabelRow.value) == value)
+        query = query.where(col(RunRow.id).in_(label))
     if cursor is not None:
         query = query.where(col(RunRow.id) < decode(cursor))
     rows = tx.exec(query.order_by(col(RunRow.id).desc()).limit(limit + 1)).all()

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import delete
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import col, select
 
 from snakeway.rows import SupervisorRow
@@ -12,7 +13,10 @@ from snakeway.store.database import Transaction
 
 def beat(tx: Transaction, supervisor: SupervisorRow) -> None:
     """Insert or refresh the row of a living supervisor."""
-    tx.merge(supervisor)
+    dialect = sqlite if tx.get_bind().dialect.name == "sqlite" else postgresql
+    values = supervisor.model_dump()
+    insert = dialect.insert(SupervisorRow).values(values)
+    tx.execute(insert.on_conflict_do_update(index_elements=["id"], set_=values))
 
 
 def alive(tx: Transaction, since: datetime) -> Sequence[SupervisorRow]:

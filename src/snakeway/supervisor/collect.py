@@ -19,6 +19,8 @@ from snakeway.store import Store, artifacts, jobs, runs
 log = logging.getLogger(__name__)
 
 MAX_FILES_OF_A_DIRECTORY = 10_000
+MAX_PATH_BYTES = 1024  # what the artifact's column holds
+SNAKEMAKE_TIMESTAMP = ".snakemake_timestamp"  # Snakemake's own, in every output directory
 _BATCH = 500
 
 
@@ -33,8 +35,7 @@ def find(store: Store, data_dir: Path, attempt: AttemptRow) -> list[dict[str, An
         known = artifacts.known(tx, attempt.run_id)
     fresh: list[dict[str, Any]] = []
     for number, rule, paths in outputs:
-        for file in itertools.chain.from_iterable(files_below(root, path) for path in paths):
-            stat = file.stat()
+        for file, stat in itertools.chain.from_iterable(files_below(root, path) for path in paths):
             name = str(file.relative_to(root))
             if known.get(name, (None, None, None))[:2] == (stat.st_size, stat.st_mtime) and known[name][2]:
                 continue
@@ -56,13 +57,13 @@ def find(store: Store, data_dir: Path, attempt: AttemptRow) -> list[dict[str, An
     return fresh
 
 
-def digest(store: Store, data_dir: Path, attempt: AttemptRow, fresh: list[dict[str, Any]]) -> None:
-    """Add the digests of what :func:`find` found, and remember that the attempt's outputs have been collected.
+def digest(store: Store, data_dir: Path, attempt: AttemptRow) -> None:
+    """Add the digests of the attempt's outputs, and remember that they have been collected.
 
     Cost: one read of each file. What a job of the next attempt removes meanwhile keeps its entry without a digest.
     """
     root = run_directory(data_dir, attempt.run_id).path.resolve()
-    for batch in _batches(fresh):
+    for batch in _batches(find(store, data_dir, attempt)):
         hashed = [values | {"sha256": found} for values in batch if (found := _digest(root / values["path"]))]
         _save(store, attempt.run_id, hashed)
     with store.write() as tx:
@@ -75,21 +76,24 @@ def _save(store: Store, run_id: str, values: list[dict[str, Any]]) -> None:
             artifacts.save(tx, values)
 
 
-def files_below(root: Path, output: str) -> Iterator[Path]:
+def files_below(root: Path, output: str) -> Iterator[tuple[Path, os.stat_result]]:
     """Yield the files of one output (a file or a directory) that lie in ``root`` once links are resolved."""
     path = root / output
-    try:
-        files: Iterator[Path] = iter([path])
-        if path.is_dir():
-            files = (Path(folder) / name for folder, _, names in os.walk(path) for name in sorted(names))
-        for number, file in enumerate(files):
-            if number >= MAX_FILES_OF_A_DIRECTORY:
-                log.warning("%s has more than %d files; the rest is not listed", path, MAX_FILES_OF_A_DIRECTORY)
-                return
-            if file.name != ".snakemake_timestamp" and file.is_file() and file.resolve().is_relative_to(root):
-                yield Path(os.path.normpath(file))
-    except OSError as error:
-        log.warning("cannot look at output %s: %s", path, error)
+    files: Iterator[Path] = iter([path])
+    if path.is_dir():
+        files = (Path(folder) / name for folder, _, names in os.walk(path) for name in sorted(names))
+    for number, file in enumerate(files):
+        if number >= MAX_FILES_OF_A_DIRECTORY:
+            log.warning("%s has more than %d files; the rest is not listed", path, MAX_FILES_OF_A_DIRECTORY)
+            return
+        try:
+            plain = Path(os.path.normpath(file))
+            name = str(plain.relative_to(root)).encode()  # a name that is not UTF-8 cannot be an address
+            inside = file.is_file() and file.resolve().is_relative_to(root) and plain.resolve() == file.resolve()
+            if inside and file.name != SNAKEMAKE_TIMESTAMP and len(name) <= MAX_PATH_BYTES:
+                yield plain, file.stat()
+        except (OSError, ValueError) as error:
+            log.warning("output %r is not listed: %s", str(file), error)
 
 
 def _digest(path: Path) -> str | None:

@@ -9,6 +9,7 @@ from snakeway import wire
 from snakeway.directory import AttemptDirectory
 from snakeway.model.attempt import Overrides
 from snakeway.supervisor.shim import Step
+from snakeway.supervisor.stop import Graces
 
 LOGGER = "snakeway"
 
@@ -29,6 +30,7 @@ class Order:
     wants_plan: bool  # a dry run first
     dry_run: bool  # nothing but the dry run
     unlock: bool  # the attempt before this one did not end cleanly
+    graces: Graces
     traceparent: str | None = None
     snakemake: str | None = None  # a program of the target's own
 
@@ -56,6 +58,7 @@ def build(order: Order) -> dict[str, Any]:
         "number": order.number,
         "directory": str(order.directory),
         "snakemake": order.snakemake,
+        "stop": asdict(order.graces),
         "env": _environment(order),
         "steps": [asdict(step) for step in steps],
     }

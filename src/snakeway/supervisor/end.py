@@ -1,6 +1,5 @@
 """Ends an attempt: one transaction that closes its jobs, moves it, settles its run and queues a recovery if due."""
 
-from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -28,10 +27,10 @@ def end(
     current = attempts.get(tx, attempt.id)
     if run is None or current is None or (current.state, current.lease_owner) != (attempt.state, attempt.lease_owner):
         return None
-    state = AttemptState.FAILED if refused else outcome(exit_, stop_requested=run.stop_requested_at is not None)
     ended_at = datetime.fromtimestamp(exit_.ended_at, UTC) if exit_ else now()
-    stopped = state is AttemptState.CANCELLED and run.stop_requested_at is not None
-    stopped_at = run.stop_requested_at.timestamp() if stopped and run.stop_requested_at else None
+    stop = run.stop_requested_at if run.stop_requested_at and run.stop_requested_at <= ended_at else None
+    state = AttemptState.FAILED if refused else outcome(exit_, stop_requested=stop is not None)
+    stopped_at = stop.timestamp() if stop and state is AttemptState.CANCELLED else None
     closed = job_rules.close(jobs.load_not_succeeded(tx, attempt.id), at=ended_at.timestamp(), stopped_at=stopped_at)
     jobs.save(tx, run.id, attempt.id, closed)
     values: dict[str, Any] = {
@@ -39,6 +38,7 @@ def end(
         "exit_code": exit_.exit_code if exit_ else None,
         "exit_signal": exit_.signal if exit_ else None,
         "error": refused or _sentence(tx, current, state, exit_),
+        "jobs_done": jobs.count(tx, attempt.id, job_rules.JobState.SUCCEEDED),
         "jobs_failed": jobs.count(tx, attempt.id, job_rules.JobState.FAILED),
         "lease_expires_at": None,
         "collect_owner": attempt.lease_owner,
@@ -48,7 +48,8 @@ def end(
     tx.refresh(current)
     if not current.dry_run:
         run.jobs_total, run.jobs_done, run.jobs_failed = current.jobs_total, current.jobs_done, current.jobs_failed
-    run.error = current.error
+    if run.dry_run or not current.dry_run:  # otherwise it was only a question about the run
+        run.error = current.error
     tx.add(run)
     if state is AttemptState.LOST:
         _recover(tx, run, current, max_recoveries)
@@ -104,6 +105,10 @@ def _sentence(tx: Transaction, attempt: AttemptRow, state: AttemptState, exit_: 
     return f"snakemake ended with exit code {code} before any job started; see the run's log."
 
 
-def exit_from_json(data: dict[str, Any]) -> Exit:
-    """Read exit.json; raises TypeError for anything else."""
-    return Exit(**{name: data.get(name) for name in asdict(Exit("", None, None, 0.0))})  # type: ignore[arg-type]
+def exit_from_json(data: dict[str, Any]) -> Exit | None:
+    """Read exit.json; None when it does not say when what ended."""
+    step, ended_at = data.get("step"), data.get("ended_at")
+    code, number = data.get("exit_code"), data.get("signal")
+    if not (isinstance(step, str) and isinstance(ended_at, float) and isinstance(code, int | None)):
+        return None
+    return Exit(step, code, number if isinstance(number, int) else None, ended_at)

@@ -3,8 +3,9 @@
 The offset of the events taken is stored in the same transaction as what they changed.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from snakeway import wire
@@ -15,11 +16,16 @@ from snakeway.rows import AttemptRow
 from snakeway.store import Transaction, attempts, jobs
 from snakeway.wire import Event, EventType
 
+_NAME_CHARACTERS = 255  # what the columns of names hold
 CHUNK_BYTES = 2 * 1024 * 1024  # of events in one transaction
 PLAN_JOBS = 500  # jobs a plan lists one by one; it counts all of them
 _JOB_EVENTS = frozenset(
     {EventType.JOB, EventType.JOB_SUBMITTED, EventType.JOB_STARTED, EventType.JOB_FINISHED, EventType.JOB_FAILED}
 )
+
+
+class LeaseLost(Exception):
+    """Another supervisor holds the attempt now."""
 
 
 @dataclass(slots=True)
@@ -40,15 +46,14 @@ def read(attempt: AttemptRow, directory: AttemptDirectory) -> tuple[list[Event],
 def take(tx: Transaction, attempt: AttemptRow, events: list[Event], offset: int) -> Taken:
     """Merge ``events`` into the attempt's jobs. Cost: proportional to the events, not to the attempt's jobs."""
     taken = Taken(events=len(events))
-    wanted = {int(event["job"]) for event in events if event["type"] in _JOB_EVENTS and "job" in event}
+    wanted = {event["job"] for event in events if event["type"] in _JOB_EVENTS and "job" in event}
     taken.jobs = jobs.load(tx, attempt.id, wanted)
     before = {number: job.state for number, job in taken.jobs.items()}
     for event in events:
-        if event["type"] in _JOB_EVENTS and "job" in event:
-            number = int(event["job"])
-            rules.merge(taken.jobs.setdefault(number, Job(number)), event)
-        else:
+        if event["type"] not in _JOB_EVENTS:
             _about_attempt(taken.values, event)
+        elif "job" in event:
+            rules.merge(taken.jobs.setdefault(event["job"], Job(event["job"])), event)
     jobs.save(tx, attempt.run_id, attempt.id, taken.jobs.values())
     taken.ended = [
         job
@@ -57,7 +62,8 @@ def take(tx: Transaction, attempt: AttemptRow, events: list[Event], offset: int)
     ]
     taken.values |= _counts(attempt, before, taken.jobs) | {"events_offset": offset}
     assert attempt.lease_owner is not None
-    attempts.note(tx, attempt.id, attempt.lease_owner, **taken.values)
+    if not attempts.note(tx, attempt.id, attempt.lease_owner, **taken.values):
+        raise LeaseLost(attempt.id)  # rolls everything back: the new holder takes these events in
     return taken
 
 
@@ -65,7 +71,7 @@ def _about_attempt(values: dict[str, Any], event: Event) -> None:
     match event["type"]:
         case EventType.ATTEMPT_STARTED:
             values["snakemake_version"] = str(event.get("snakemake") or "")[:32]
-            values["host"] = event.get("host")
+            values["host"] = str(event.get("host") or "")[:_NAME_CHARACTERS]
         case EventType.STATS:
             values["jobs_total"] = int(event.get("total") or 0)
         case EventType.PROGRESS:  # a checkpoint makes the number of jobs grow
@@ -119,10 +125,12 @@ def plan_of(events: Iterable[Event]) -> dict[str, Any] | None:
 
 def read_plan(directory: AttemptDirectory) -> dict[str, Any] | None:
     """Return the attempt's plan, once its dry run has ended and left one."""
-    events: list[Event] = []
-    offset = 0
-    while True:
-        more, offset = wire.read_events(directory.plan, offset, CHUNK_BYTES)
-        if not more:
-            return plan_of(events)
-        events += more
+    return plan_of(_all_events(directory.plan))
+
+
+def _all_events(path: Path) -> Iterator[Event]:
+    offset, behind = -1, 0
+    while behind != offset:
+        offset = behind
+        events, behind = wire.read_events(path, offset, CHUNK_BYTES)
+        yield from events

@@ -9,7 +9,6 @@ import logging
 import os
 import threading
 from datetime import datetime, timedelta
-from typing import Any
 
 from snakeway import ids
 from snakeway.catalog import Catalog
@@ -22,7 +21,7 @@ from snakeway.supervisor.end import end
 from snakeway.supervisor.prepare import prepare
 from snakeway.supervisor.report import Report
 from snakeway.supervisor.warm import Launcher
-from snakeway.supervisor.watch import Watch
+from snakeway.supervisor.watch import Watch, can_tell
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +29,8 @@ _BEATS_PER_LEASE = 3
 _FORGET_AFTER_LEASES = 100
 _ADOPT_AT_ONCE = 100
 _COLLECT_AT_ONCE = 100
+_COLLECTOR_S = 2  # an ending supervisor waits no longer for a digest; its successor computes it
+_AFTER_TROUBLE_S = 2
 
 
 class Supervisor:
@@ -46,7 +47,8 @@ class Supervisor:
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._collect_wake = threading.Event()
-        self._found: dict[str, list[dict[str, Any]]] = {}  # outputs without a digest by attempt; the collector's own
+        self._found: set[str] = set()  # attempts whose outputs are listed but not read; the collector's own
+        self._troubled: set[str] = set()  # attempts that could not be looked at
         self._next_beat = now()
         self._row = SupervisorRow(
             id=self.id, host=os.uname().nodename, pid=os.getpid(), started_at=now(), seen_at=now()
@@ -68,16 +70,20 @@ class Supervisor:
         collector = threading.Thread(target=self._collect_loop, name="snakeway-collect", daemon=True)
         collector.start()
         while not self._stop.is_set():
+            busy = False
             try:
                 busy = self.tick(now())
             except Unavailable as error:
                 log.warning("%s", error)
-                busy = False
+            except Exception:
+                # A bug, but not one that may end the supervision of every run; tried again at leisure.
+                log.exception("a look around went wrong")
+                self._stop.wait(_AFTER_TROUBLE_S)
             if not busy:
                 self._wake.wait(self._settings.tick_s)
             self._wake.clear()
-        collector.join()
         self._give_back()
+        collector.join(_COLLECTOR_S)
 
     def tick(self, at: datetime) -> bool:
         """Look at everything once; True when there was so much to take in that the next tick should not wait."""
@@ -106,7 +112,7 @@ class Supervisor:
             adopted = [
                 row
                 for row in attempts.adoptable(tx, at, _ADOPT_AT_ONCE)
-                if attempts.adopt(tx, row, self.id, at + lease)
+                if can_tell(self._settings, row) and attempts.adopt(tx, row, self.id, at + lease)
             ]
             artifacts.take_over(tx, self.id, [row.id for row in supervisors.alive(tx, at - lease)])
         for row in adopted:
@@ -142,8 +148,10 @@ class Supervisor:
             return
         try:
             traceparent = self._report.attempt_traceparent(run, row)
-            directory = prepare(run, row, earlier, self._catalog, self._settings.data_dir, traceparent)
-        except (SnakewayError, OSError) as error:
+            directory = prepare(run, row, earlier, self._catalog, self._settings, traceparent)
+        except Unavailable:
+            raise
+        except (SnakewayError, OSError, ValueError) as error:
             self._refuse(row, f"The attempt could not be prepared: {error}")
             return
         try:
@@ -163,12 +171,14 @@ class Supervisor:
             watch = self._watches[row.id] = Watch(self._store, self._settings, row, launched_at=None)
         try:
             seen = watch.look(row, at, stop_requested=stop_requested)
+            self._report.jobs_ended(seen.ended_jobs)
         except Unavailable:
             raise
         except Exception:
-            log.exception("cannot look at attempt %s of run %s", row.id, row.run_id)
+            if row.id not in self._troubled:  # once, not at every tick
+                self._troubled.add(row.id)
+                log.exception("cannot look at attempt %s of run %s", row.id, row.run_id)
             return False
-        self._report.jobs_ended(seen.ended_jobs)
         if seen.launch:
             self._launch(row, at)
         if seen.ended:
@@ -199,12 +209,13 @@ class Supervisor:
             todo = artifacts.to_collect(tx, self.id, _COLLECT_AT_ONCE)
         for attempt in todo:
             if attempt.id not in self._found:
+                self._found.add(attempt.id)
                 self._report.spans_of(attempt)
-                self._found[attempt.id] = collect.find(self._store, self._settings.data_dir, attempt)
+                collect.find(self._store, self._settings.data_dir, attempt)
         if not todo:
             self._found.clear()
             return False
-        collect.digest(self._store, self._settings.data_dir, todo[0], self._found.pop(todo[0].id))
+        collect.digest(self._store, self._settings.data_dir, todo[0])
         return True
 
     def _give_back(self) -> None:

@@ -3,16 +3,19 @@
 Every step may be repeated after a crash; nothing here starts a process.
 """
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
 
 from snakeway.catalog import Catalog
-from snakeway.directory import run_directory, write_json
+from snakeway.directory import AttemptDirectory, read_json, run_directory, write_json
 from snakeway.model.attempt import AttemptState, Overrides
 from snakeway.rows import AttemptRow, RunRow
+from snakeway.settings import Settings
 from snakeway.supervisor import command
+from snakeway.supervisor.stop import Graces
 
 
 def prepare(
@@ -20,7 +23,7 @@ def prepare(
     attempt: AttemptRow,
     earlier: Sequence[AttemptRow],
     catalog: Catalog,
-    data_dir: Path,
+    settings: Settings,
     traceparent: str | None,
 ) -> Path:
     """Write everything the shim reads; returns the attempt's directory.
@@ -28,14 +31,15 @@ def prepare(
     Raises SnakewayError when the workflow's snapshot or the target is gone, OSError when the disk says no.
     """
     target = catalog.target(attempt.target)
-    directory = run_directory(data_dir, run.id)
+    directory = run_directory(settings.data_dir, run.id)
     directory.create(run.id)
     catalog.materialise(attempt.digest, directory.path)
     folder = directory.attempt(attempt.number)
+    _set_aside(folder, attempt.id)
     folder.path.mkdir(parents=True, exist_ok=True, mode=0o700)
     if attempt.config:
         temporary = folder.config.with_name(".config.yaml")
-        temporary.write_text(yaml.safe_dump(attempt.config, sort_keys=False, allow_unicode=True))
+        temporary.write_text(yaml.safe_dump(attempt.config, sort_keys=False, allow_unicode=True), encoding="utf-8")
         temporary.replace(folder.config)
     order = command.Order(
         run_id=run.id,
@@ -50,6 +54,7 @@ def prepare(
         wants_plan=attempt.wants_plan,
         dry_run=attempt.dry_run,
         unlock=_left_a_lock(earlier),
+        graces=Graces(settings.stop_interrupt_grace_s, settings.stop_kill_grace_s),
         traceparent=traceparent,
         snakemake=target.snakemake,
     )
@@ -57,10 +62,19 @@ def prepare(
     return folder.path
 
 
-def _left_a_lock(earlier: Sequence[AttemptRow]) -> bool:
-    """Whether the newest real attempt before this one may have left Snakemake's lock on the directory.
+def _set_aside(folder: AttemptDirectory, attempt_id: str) -> None:
+    """Rename the folder of another attempt of this number: one that a database restored from a backup has forgotten."""
+    command_ = read_json(folder.command)
+    if command_ is not None and command_.get("attempt_id") != attempt_id:
+        folder.path.replace(folder.path.with_name(f"{folder.path.name}.{command_.get('attempt_id')}"))
 
-    Snakemake removes it whenever it ends by itself, in success and in failure.
+
+def _left_a_lock(earlier: Sequence[AttemptRow]) -> bool:
+    """Whether an attempt since the last success may have left Snakemake's lock on the directory.
+
+    Snakemake removes it whenever it ends by itself. One that was stopped or lost may have left it, and one that failed
+    after that may have failed before it could be unlocked.
     """
-    ended = [attempt for attempt in earlier if not attempt.dry_run and attempt.started_at is not None]
-    return bool(ended) and ended[-1].state in (AttemptState.CANCELLED, AttemptState.LOST)
+    states = [attempt.state for attempt in reversed(earlier) if not attempt.dry_run and attempt.started_at is not None]
+    since = itertools.takewhile(lambda state: state is not AttemptState.SUCCEEDED, states)
+    return any(state in (AttemptState.CANCELLED, AttemptState.LOST) for state in since)

@@ -6,7 +6,8 @@ It outlives every supervisor. It does almost nothing, so that it can go wrong al
                the other, one goes on and the others leave.
     2. steps   unlock, plan, run: each a child in a process group of its own, so that a signal to the group reaches
                snakemake and its jobs but not the shim.
-    3. end     what is left of the group is killed, exit.json is written and synced.
+    3. stop    once the file ``stop`` exists, the stop ladder: SIGINT to the group, then SIGKILL.
+    4. end     what is left of the group is killed, exit.json is written and synced.
 
 Killed at any point it leaves no exit.json; the supervisor then finds it dead and the attempt lost.
 """
@@ -14,11 +15,13 @@ Killed at any point it leaves no exit.json; the supervisor then finds it dead an
 import contextlib
 import fcntl
 import json
+import logging
 import os
-import resource
+import select
 import signal
 import sys
 import time
+import traceback
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -27,9 +30,13 @@ from setproctitle import setproctitle
 
 from snakeway.directory import AttemptDirectory, read_json, write_json
 from snakeway.model.attempt import Exit
+from snakeway.model.job import SHELL_SIGNAL_BASE
 from snakeway.supervisor.process import identify
+from snakeway.supervisor.stop import Graces, StopLadder
 
 _FIRST_INHERITED_FD = 3
+_STOP_LOOK_MS = 250  # between two looks for the stop file; the child's end is seen at once
+_NOT_FOUND = 127  # what a shell exits with for a program that cannot be started
 _STEPS_THAT_MAY_FAIL = frozenset({"unlock", "plan"})
 
 
@@ -46,43 +53,47 @@ def detach(directory: str) -> None:
     """Start the shim of the attempt in ``directory`` as an orphan and return; the target of a forkserver process."""
     if os.fork():
         return
-    os.setsid()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
-    # The forkserver's pipes: as long as one copy is open, it would believe in its dead supervisor.
-    os.closerange(_FIRST_INHERITED_FD, os.sysconf("SC_OPEN_MAX"))
     status = 1
     try:
+        os.setsid()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        # The forkserver's pipes: as long as one copy is open, it would believe in its dead supervisor.
+        os.closerange(_FIRST_INHERITED_FD, os.sysconf("SC_OPEN_MAX"))
         status = main(AttemptDirectory(Path(directory)))
+    except BaseException:
+        traceback.print_exc()
+        raise
     finally:
         os._exit(status)
 
 
 def main(attempt: AttemptDirectory) -> int:
     """Run the attempt; returns 0 when this process was the one to do it and wrote exit.json."""
-    lock = _claim(attempt)
+    command = json.loads(attempt.command.read_bytes())
+    lock = _claim(attempt, command["attempt_id"])
     if lock is None:
         return 1
-    command = json.loads(attempt.command.read_bytes())
     _redirect(attempt.log)
     setproctitle(title(command["run_id"], command["number"]))
     os.chdir(command["directory"])
     for name in [name for name in os.environ if name.startswith("SNAKEWAY_")]:
         del os.environ[name]  # the service's settings, its token and database among them, are not for jobs
     os.environ.update(command["env"])
+    graces = Graces(**command["stop"])
     end = Exit("none", 0, None, time.time())
     for step in (Step(**item) for item in command["steps"]):
         if attempt.stop.exists():
             end = Exit(step.name, 1, None, time.time())
             break
-        end = _run(attempt, step, command.get("snakemake"), lock)
+        end = _run(attempt, step, command["snakemake"], lock, graces)
         if end.exit_code != 0 and not (step.name in _STEPS_THAT_MAY_FAIL and end.exit_code is not None):
             break
-    write_json(attempt.exit, asdict(end), sync=True)
+    write_json(attempt.exit, {"attempt_id": command["attempt_id"], **asdict(end)}, sync=True)
     return 0
 
 
-def _claim(attempt: AttemptDirectory) -> int | None:
+def _claim(attempt: AttemptDirectory, attempt_id: str) -> int | None:
     """Return the descriptor that holds the lock, or None when the attempt is another shim's."""
     lock = os.open(attempt.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -91,31 +102,46 @@ def _claim(attempt: AttemptDirectory) -> int | None:
     except (BlockingIOError, FileExistsError):
         os.close(lock)
         return None
-    # Killed between open and write: an empty file; no lock is held, so the attempt is seen to be lost.
-    os.write(fd, json.dumps({"shim": asdict(identify(os.getpid()))}).encode())
+    # Killed between open and write: an empty claim, which the supervisor gives up after its launch grace.
+    os.write(fd, json.dumps({"attempt_id": attempt_id, "shim": asdict(identify(os.getpid()))}).encode())
     os.fsync(fd)
     os.close(fd)
     return lock
 
 
-def _run(attempt: AttemptDirectory, step: Step, program: str | None, lock: int) -> Exit:
+def _run(attempt: AttemptDirectory, step: Step, program: str | None, lock: int, graces: Graces) -> Exit:
+    # SIGINT waits until the child can take it as a KeyboardInterrupt: until then it would be ignored, as it is here.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     pid = os.fork()
     if pid == 0:
         os.close(lock)  # the lock is the shim's: it must not live on in snakemake or its jobs
         _become_snakemake(step, program)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.setpgid(pid, pid)  # the child does the same: whoever comes first
     claim: dict[str, Any] = read_json(attempt.process) or {}
     claim["child"] = asdict(identify(pid))  # a zombie at worst: nobody else waits for it
     claim["step"] = step.name
     write_json(attempt.process, claim)
-    _, status = os.waitpid(pid, 0)
+    status = _wait(pid, attempt.stop, graces)
     # Jobs that a killed snakemake left running would write into files that the next attempt makes anew.
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGKILL)
     code, number = (None, os.WTERMSIG(status)) if os.WIFSIGNALED(status) else (os.WEXITSTATUS(status), None)
-    rss_kib = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    return Exit(step.name, code, number, time.time(), rss_kib * 1024)
+    return Exit(step.name, code, number, time.time())
+
+
+def _wait(pid: int, stop: Path, graces: Graces) -> int:
+    """Wait for the child's end, and climb the stop ladder once ``stop`` exists; returns the wait status."""
+    ladder = StopLadder(graces, pid)
+    poll = select.poll()
+    child = os.pidfd_open(pid)
+    poll.register(child, select.POLLIN)
+    while not poll.poll(_STOP_LOOK_MS):
+        if stop.exists():
+            ladder.climb(time.monotonic())
+    os.close(child)
+    return os.waitpid(pid, 0)[1]
 
 
 def _become_snakemake(step: Step, program: str | None) -> NoReturn:
@@ -126,9 +152,10 @@ def _become_snakemake(step: Step, program: str | None) -> NoReturn:
         for number in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         os.environ.update(step.env)
         if program is not None:
-            os.execvp(program, [program, *step.argv])  # noqa: S606  (an argument list; no shell is wanted)
+            _execute(program, step.argv)
         # As a shell has it that activated this environment: workflows call snakemake, and its python, by name.
         os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
         sys.argv = ["snakemake", *step.argv]
@@ -140,21 +167,28 @@ def _become_snakemake(step: Step, program: str | None) -> NoReturn:
         status = 0
     except SystemExit as error:
         status = error.code if isinstance(error.code, int) else 0 if error.code is None else 1
+        if isinstance(error.code, str):
+            os.write(2, f"{error.code}\n".encode())
     except KeyboardInterrupt:
-        status = 130  # what a shell shows for a program that SIGINT ended
-    except OSError as error:
-        os.write(2, f"cannot start {program or 'snakemake'}: {error}\n".encode())
-        status = 127
+        status = SHELL_SIGNAL_BASE + signal.SIGINT
+    except BaseException:  # noqa: BLE001  (whatever it is, the attempt's log is the only place to say it)
+        traceback.print_exc()
     finally:
         # Unwinding into the shim's frames would make this a second shim.
         with contextlib.suppress(Exception):
-            import logging
-
             logging.shutdown()
         with contextlib.suppress(OSError, ValueError):
             sys.stdout.flush()
             sys.stderr.flush()
         os._exit(status)
+
+
+def _execute(program: str, argv: list[str]) -> NoReturn:
+    try:
+        os.execvp(program, [program, *argv])  # noqa: S606  (an argument list; no shell is wanted)
+    except OSError as error:
+        os.write(2, f"cannot start {program}: {error}\n".encode())
+        os._exit(_NOT_FOUND)
 
 
 def _redirect(log: Path) -> None:

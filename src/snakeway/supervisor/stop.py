@@ -1,52 +1,47 @@
-"""The stop ladder: SIGINT to snakemake's group, then SIGKILL, each with its own time.
+"""The stop ladder: SIGINT to snakemake's group, then SIGKILL.
 
 Measured on Snakemake 9.27: SIGINT to the whole group cancels cluster jobs and ends local ones within about a second;
 SIGTERM would wait for running jobs, SIGKILL leaves cluster jobs running.
+
+The shim climbs it, when the supervisor has made the file ``stop``: so a stop works across hosts and pid namespaces, and
+goes on while the supervisor is away. Only if the shim itself does not answer does the supervisor judge without it.
 """
 
+import contextlib
+import os
 import signal
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from enum import Enum
-
-from snakeway.settings import Settings
-from snakeway.supervisor.process import Identity, signal_group
 
 
-class Rung(Enum):
-    """How far up the ladder a stop has climbed."""
+@dataclass(frozen=True, slots=True)
+class Graces:
+    """How long each rung has, in seconds."""
 
-    NONE = 0
-    INTERRUPTED = 1
-    KILLED = 2
-    GIVEN_UP = 3  # the attempt is judged without its exit.json
+    interrupt_s: float
+    kill_s: float
+
+    @property
+    def total_s(self) -> float:
+        """Time after which an attempt whose stop was asked for has ended, if its shim works."""
+        return self.interrupt_s + self.kill_s
 
 
-@dataclass(slots=True)
 class StopLadder:
-    """One attempt being stopped. Lost with its supervisor: the next one begins at the foot again."""
+    """One process group being stopped; ``climb`` is called again and again until the group's leader has ended."""
 
-    settings: Settings
-    rung: Rung = Rung.NONE
-    since: datetime | None = None  # when the rung was reached
+    def __init__(self, graces: Graces, group: int) -> None:
+        self._graces = graces
+        self._group = group
+        self._interrupted_at: float | None = None
 
-    def climb(self, group: Identity | None, now: datetime) -> Rung:
-        """Take the next step if its time has come; ``group`` is snakemake's leader, None between two of its steps."""
-        if self.rung is Rung.NONE:
-            if group is not None:
-                signal_group(group, signal.SIGINT)
-                self._reach(Rung.INTERRUPTED, now)
-        elif self.rung is Rung.INTERRUPTED and self._waited(now, self.settings.stop_interrupt_grace_s):
-            if group is not None:
-                signal_group(group, signal.SIGKILL)
-            self._reach(Rung.KILLED, now)
-        elif self.rung is Rung.KILLED and self._waited(now, self.settings.stop_kill_grace_s):
-            self._reach(Rung.GIVEN_UP, now)
-        return self.rung
+    def climb(self, now_s: float) -> None:
+        """Send the signal whose time has come; ``now_s`` is a monotonic clock."""
+        if self._interrupted_at is None:
+            self._interrupted_at = now_s
+            self._signal(signal.SIGINT)
+        elif now_s - self._interrupted_at >= self._graces.interrupt_s:
+            self._signal(signal.SIGKILL)
 
-    def _reach(self, rung: Rung, now: datetime) -> None:
-        self.rung, self.since = rung, now
-
-    def _waited(self, now: datetime, grace_s: float) -> bool:
-        assert self.since is not None
-        return now - self.since >= timedelta(seconds=grace_s)
+    def _signal(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._group, number)

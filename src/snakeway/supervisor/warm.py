@@ -39,7 +39,8 @@ class Launcher:
         process = self._context.Process(target=shim.detach, args=(str(attempt_directory),))
         process.start()
         process.join(_LAUNCH_WAIT_S)
-        process.close()
+        if process.exitcode is not None:  # otherwise the machine is so slow that the fork itself takes this long
+            process.close()
 
 
 def _hide_main_module() -> None:

@@ -1,9 +1,12 @@
 """Watches one held attempt: takes in its events, notices its end, stops it when asked."""
 
+import json
 import logging
+import os
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from snakeway.directory import AttemptDirectory, read_json, run_directory
 from snakeway.model.attempt import AttemptState, Exit
@@ -15,13 +18,16 @@ from snakeway.supervisor import intake
 from snakeway.supervisor.end import end, exit_from_json
 from snakeway.supervisor.process import Identity, Liveness, kill_left_behind, liveness, lock_is_held, same_boot
 from snakeway.supervisor.shim import title
-from snakeway.supervisor.stop import Rung, StopLadder
+from snakeway.supervisor.stop import Graces
 from snakeway.wire import ENV_ATTEMPT
 
 log = logging.getLogger(__name__)
 
 _CHUNKS_PER_LOOK = 4  # of events: one busy attempt must not keep the others waiting
 _MAX_LAUNCHES = 5
+_SHIM_ANSWERS_S = 10.0  # beyond the graces of the stop: then the shim is judged to be stuck
+
+Claim = dict[str, Any]
 
 
 @dataclass(slots=True)
@@ -36,15 +42,15 @@ class Seen:
 
 
 class Watch:
-    """One held attempt. Everything it knows is in the database or on disk, but for the stop's progress and patience."""
+    """One held attempt. Everything it knows is in the database or on disk, but for its patience."""
 
     def __init__(self, store: Store, settings: Settings, attempt: AttemptRow, launched_at: datetime | None) -> None:
         self._store = store
         self._settings = settings
         self._directory: AttemptDirectory = run_directory(settings.data_dir, attempt.run_id).attempt(attempt.number)
-        self._ladder = StopLadder(settings)
         self._launched_at = launched_at  # None: adopted, by whom and when it was launched is not known
         self._launches = 0
+        self._stopping_since: datetime | None = None
         self._plan_taken = False
 
     @property
@@ -60,60 +66,79 @@ class Watch:
     def look(self, attempt: AttemptRow, now: datetime, *, stop_requested: bool) -> Seen:
         """Do what is due for the attempt, whose row was read just now."""
         seen = Seen()
-        exit_ = self._exit()  # before the events: what was written before the end is then taken in as well
-        self._take_events(attempt, seen, everything=exit_ is not None)
-        claim = read_json(self._directory.process)
-        self._take_plan(attempt, done=exit_ is not None or (claim or {}).get("step") == "run")
+        real = self._directory.is_real  # otherwise a job planted a link: nothing there is believed or written
+        exit_ = self._exit(attempt) if real else None  # before the events: so those written before it are taken in
+        claim = (_of(attempt, self._directory.process) if real else None) or attempt.process
+        try:
+            if real:
+                self._take_events(attempt, seen)
+                self._take_plan(attempt, done=exit_ is not None or (claim or {}).get("step") == "run")
+        except intake.LeaseLost:
+            seen.ended = True
+        if seen.ended or seen.more:
+            return seen
         if exit_ is not None:
-            return self._end(attempt, exit_, seen)
-        if stop_requested:
+            return self._end(attempt, claim, exit_, seen)
+        if stop_requested and real:
             self._directory.path.mkdir(parents=True, exist_ok=True)
-            self._directory.stop.touch()
-        shim = _identity(claim, "shim")
+            self._directory.stop.touch()  # the shim does the rest
+        shim = identity_in(claim, "shim")
         if shim is None:
             return self._unclaimed(attempt, seen, now, stop_requested=stop_requested)
-        self._see_running(attempt, claim or {}, shim)
-        match self._liveness(shim):
+        self._see_running(attempt, claim, shim)
+        match tell(self._directory, shim):
             case Liveness.DEAD:
-                self._take_events(attempt, seen, everything=True)
-                return self._end(attempt, self._exit(), seen)
-            case Liveness.ALIVE if stop_requested:
-                if self._ladder.climb(_identity(claim, "child"), now) is Rung.GIVEN_UP:
-                    return self._end(attempt, None, seen)
+                return self._end(attempt, claim, self._exit(attempt) if real else None, seen)
+            case Liveness.ALIVE if stop_requested and self._is_stuck(now):
+                log.warning("the shim of attempt %s does not answer; it is killed", attempt.id)
+                return self._end(attempt, claim, None, seen)
         return seen
 
-    def _liveness(self, shim: Identity) -> Liveness:
-        found = liveness(shim)
-        if found is Liveness.UNKNOWN and same_boot(shim):
-            return lock_is_held(self._directory.lock)
-        return found
+    def _is_stuck(self, now: datetime) -> bool:
+        self._stopping_since = self._stopping_since or now
+        graces = Graces(self._settings.stop_interrupt_grace_s, self._settings.stop_kill_grace_s)
+        return now - self._stopping_since > timedelta(seconds=graces.total_s + _SHIM_ANSWERS_S)
 
     def _unclaimed(self, attempt: AttemptRow, seen: Seen, now: datetime, *, stop_requested: bool) -> Seen:
         """Nobody claimed the attempt (yet), or its shim was killed while it did."""
+        if attempt.state is not AttemptState.STARTING:
+            return self._end(attempt, None, None, seen)  # it was running; somebody removed its files
         if self._launched_at is None:
             seen.launch = True  # adopted before its launch
             return seen
         if now - self._launched_at < timedelta(seconds=self._settings.launch_grace_s):
             return seen
         if stop_requested or self._directory.process.exists() or self._launches >= _MAX_LAUNCHES:
-            return self._end(attempt, None, seen)
+            if self._close_claim(attempt):
+                return self._end(attempt, None, None, seen)
+            return seen  # a shim came at the last moment
         seen.launch = True
         return seen
 
-    def _see_running(self, attempt: AttemptRow, claim: dict[str, object], shim: Identity) -> None:
+    def _close_claim(self, attempt: AttemptRow) -> bool:
+        """Claim the attempt for nobody, so that no late shim runs it; False when one has claimed it just now."""
+        try:
+            fd = os.open(self._directory.process, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:
+            return _of(attempt, self._directory.process) is None  # an empty claim: its shim is dead
+        except FileNotFoundError:
+            return True  # not even its directory could be made
+        with os.fdopen(fd, "w") as file:
+            json.dump({"attempt_id": attempt.id, "shim": None}, file)
+        return True
+
+    def _see_running(self, attempt: AttemptRow, claim: Claim | None, shim: Identity) -> None:
         if attempt.state is not AttemptState.STARTING:
             return
         with self._store.write() as tx:
             runs.lock(tx, attempt.run_id)
-            if attempts.move(
-                tx, attempt.id, AttemptState.STARTING, AttemptState.RUNNING, process=claim, host=shim.host
-            ):
+            values = {"process": claim, "host": shim.host}
+            if attempts.move(tx, attempt.id, AttemptState.STARTING, AttemptState.RUNNING, **values):
                 runs.settle(tx, attempt.run_id)
         attempt.state = AttemptState.RUNNING
 
-    def _take_events(self, attempt: AttemptRow, seen: Seen, *, everything: bool) -> None:
-        chunks = 0
-        while everything or chunks < _CHUNKS_PER_LOOK:
+    def _take_events(self, attempt: AttemptRow, seen: Seen) -> None:
+        for _ in range(_CHUNKS_PER_LOOK):
             events, offset = intake.read(attempt, self._directory)
             if offset == attempt.events_offset:
                 return
@@ -125,7 +150,6 @@ class Watch:
             for name, value in taken.values.items():
                 setattr(attempt, name, value)
             seen.ended_jobs += taken.ended
-            chunks += 1
         seen.more = True
 
     def _take_plan(self, attempt: AttemptRow, *, done: bool) -> None:
@@ -137,16 +161,16 @@ class Watch:
             return
         with self._store.write() as tx:
             attempts.note(tx, attempt.id, attempt.lease_owner, plan=plan)
-        attempt.plan = plan
 
-    def _exit(self) -> Exit | None:
-        data = read_json(self._directory.exit)
+    def _exit(self, attempt: AttemptRow) -> Exit | None:
+        data = _of(attempt, self._directory.exit)
         return None if data is None else exit_from_json(data)
 
-    def _end(self, attempt: AttemptRow, exit_: Exit | None, seen: Seen) -> Seen:
-        shim = _identity(read_json(self._directory.process), "shim")
+    def _end(self, attempt: AttemptRow, claim: Claim | None, exit_: Exit | None, seen: Seen) -> Seen:
+        shim = identity_in(claim, "shim")
         if shim is not None:
-            killed = kill_left_behind(shim, f"{ENV_ATTEMPT}={attempt.id}", title(attempt.run_id, attempt.number))
+            name = title(attempt.run_id, attempt.number)
+            killed = kill_left_behind(shim, f"{ENV_ATTEMPT}={attempt.id}", name)
             if killed:
                 log.warning("attempt %s left %d processes behind; they were killed", attempt.id, killed)
         with self._store.write() as tx:
@@ -155,7 +179,25 @@ class Watch:
         return seen
 
 
-def _identity(claim: dict[str, object] | None, member: str) -> Identity | None:
+def can_tell(settings: Settings, attempt: AttemptRow) -> bool:
+    """Whether this machine could judge the attempt, which is worth adopting only then."""
+    directory = run_directory(settings.data_dir, attempt.run_id).attempt(attempt.number)
+    shim = identity_in(_of(attempt, directory.process) or attempt.process, "shim")
+    if shim is None or not directory.is_real:
+        return True
+    return _of(attempt, directory.exit) is not None or tell(directory, shim) is not Liveness.UNKNOWN
+
+
+def tell(directory: AttemptDirectory, shim: Identity) -> Liveness:
+    """Whether the shim of an attempt lives, told by its identity, or by its lock from another pid namespace."""
+    found = liveness(shim)
+    if found is Liveness.UNKNOWN and same_boot(shim):
+        return lock_is_held(directory.lock)
+    return found
+
+
+def identity_in(claim: Claim | None, member: str) -> Identity | None:
+    """Return the identity in a claim; None where there is none."""
     value = (claim or {}).get(member)
     if not isinstance(value, dict):
         return None
@@ -163,3 +205,12 @@ def _identity(claim: dict[str, object] | None, member: str) -> Identity | None:
         return Identity.from_json(value)
     except (KeyError, TypeError, ValueError):
         return None
+
+
+def _of(attempt: AttemptRow, path: Path) -> Claim | None:
+    """Return a file's object if it is this attempt's."""
+    try:
+        data = read_json(path)
+    except OSError:  # a folder in its place, say
+        return None
+    return data if data is not None and data.get("attempt_id") == attempt.id else None

@@ -120,6 +120,9 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["run_id"], ["run.id"], ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("owner", "key"),
     )
+    with op.batch_alter_table("idempotency", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_idempotency_run_id"), ["run_id"], unique=False)
+
     op.create_table(
         "run_label",
         sa.Column("run_id", sa.String(length=36), nullable=False),
@@ -180,6 +183,9 @@ def downgrade() -> None:
         batch_op.drop_index("ix_run_label")
 
     op.drop_table("run_label")
+    with op.batch_alter_table("idempotency", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_idempotency_run_id"))
+
     op.drop_table("idempotency")
     with op.batch_alter_table("attempt", schema=None) as batch_op:
         batch_op.drop_index("ix_attempt_queue")
