@@ -5,7 +5,9 @@ carry the exception, and logger plugins get them in another thread. A filter on 
 """
 
 import logging
+import re
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -13,9 +15,15 @@ from typing import Any, NamedTuple
 from snakemake_interface_logger_plugins.common import LogEvent
 
 from snakemake_logger_plugin_snakeway.guard import Guard
+from snakeway.wire import LIST_ITEMS, tail
 
 _WANTED = frozenset({LogEvent.WORKFLOW_STARTED, LogEvent.ERROR, LogEvent.JOB_ERROR})
 _LONGEST_CHAIN = 10  # of exceptions raised while handling exceptions
+# What Snakemake adds to the name of a file that it treats specially.
+_ANNOTATION = re.compile(
+    r" \((?:pipe|service|nodelocal|update|before update|cached|access: [^()]*|retrieve from storage"
+    r"|only provide storage uri|send to storage)(?:, (?:retrieve from|only provide|send to) storage(?: uri)?)?\)$"
+)
 
 
 class ExitStatus(NamedTuple):
@@ -40,6 +48,8 @@ class Evidence(logging.Filter):
                 found = record.__dict__
                 found["snakeway_directory"] = Path.cwd()
                 found["snakeway_exit"] = _exit_status(error)
+                if event is LogEvent.JOB_ERROR:  # at once: a try that follows writes the log anew
+                    found["snakeway_log"] = end_of_log(Path.cwd(), file_names(found["log"]))
                 found["snakeway_jobs"] = _jobs_in_postprocessing(trace) if event is LogEvent.ERROR else ()
         return True
 
@@ -55,6 +65,25 @@ def directory_of(record: logging.LogRecord) -> Path:
 def exit_status_of(record: logging.LogRecord) -> ExitStatus | None:
     """How the failed job's command ended; None where Snakemake did not run it itself."""
     return getattr(record, "snakeway_exit", None)
+
+
+def log_of(record: logging.LogRecord) -> tuple[str, str] | None:
+    """The failed job's log and its end, as it was when the job failed; None if it held nothing."""
+    return getattr(record, "snakeway_log", None)
+
+
+def file_names(told: Iterable[str]) -> list[str]:
+    """The names of files that Snakemake tells, without what it adds to some in parentheses."""
+    return [_ANNOTATION.sub("", str(name)) if name.endswith(")") else str(name) for name in told][:LIST_ITEMS]
+
+
+def end_of_log(directory: Path, logs: Iterable[str]) -> tuple[str, str] | None:
+    """The first log that holds something, and its end; a job may have several logs, and leave some empty."""
+    for log in logs:
+        text = tail(directory / log)
+        if text.strip():
+            return log, text
+    return None
 
 
 def failed_in_postprocessing(record: logging.LogRecord) -> tuple[int, ...]:

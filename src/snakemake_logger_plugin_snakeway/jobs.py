@@ -1,27 +1,20 @@
 """From Snakemake's log records to events and spans: the jobs."""
 
-import re
 import signal
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from logging import LogRecord
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from snakemake_logger_plugin_snakeway.evidence import exit_status_of
+from snakemake_logger_plugin_snakeway.evidence import end_of_log, exit_status_of, file_names, log_of
 from snakemake_logger_plugin_snakeway.guard import Guard
 from snakemake_logger_plugin_snakeway.markers import Markers
 from snakemake_logger_plugin_snakeway.watch import Try, Watch
-from snakeway.wire import LIST_ITEMS, TEXT_BYTES, EventType, EventWriter, tail
+from snakeway.wire import TEXT_BYTES, EventType, EventWriter
 
 if TYPE_CHECKING:
     from snakemake_logger_plugin_snakeway.tracing import Tracing
-
-# What Snakemake adds to the name of a file that it treats specially.
-_ANNOTATION = re.compile(
-    r" \((?:pipe|service|nodelocal|update|before update|cached|access: [^()]*|retrieve from storage"
-    r"|only provide storage uri|send to storage)(?:, (?:retrieve from|only provide|send to) storage(?: uri)?)?\)$"
-)
 
 
 class _GroupFailure(NamedTuple):
@@ -67,9 +60,9 @@ class Jobs:
             "try": self._tries[job],
             "rule": told["rule_name"],
             "wildcards": {name: str(value) for name, value in told["wildcards"].items()},
-            "input": _files(told["input"]),
-            "output": _files(told["output"]),
-            "log": _files(told["log"]),
+            "input": file_names(told["input"]),
+            "output": file_names(told["output"]),
+            "log": file_names(told["log"]),
             "benchmark": told["benchmark"],
             "reason": cut(told["reason"]),
             "threads": told["threads"],
@@ -104,7 +97,10 @@ class Jobs:
             message = f"The job's process ended with exit code {code}; the reason is in Snakemake's output."
         logs = told["log"] + (group.logs if group is not None else [])
         external_id = told["aux"].get("external_jobid") or (group.external_id if group is not None else None)
-        self._fail(job, record.created, cut(message), logs=_files(logs), code=code, external_id=external_id)
+        said = log_of(record) or end_of_log(self._directory, file_names(logs))
+        self._fail(
+            job, record.created, cut(message), logs=file_names(logs), said=said, code=code, external_id=external_id
+        )
 
     def group_failed(self, record: LogRecord, reason: str) -> None:
         """GROUP_ERROR; a JOB_ERROR for each job of the group follows."""
@@ -153,13 +149,15 @@ class Jobs:
         t: float,
         message: str,
         *,
-        logs: Iterable[str] = (),
+        logs: Sequence[str] = (),
+        said: tuple[str, str] | None = None,
         code: int | None = None,
         external_id: object = None,
     ) -> None:
         tried = self._close(job)
         exit_code, signal_number = _shell_status(code)
-        log, log_tail = self._log(logs or (tried.members["log"] if tried is not None else ()))
+        logs = logs or (tried.members["log"] if tried is not None else ())
+        log, log_tail = said or end_of_log(self._directory, logs) or (next(iter(logs), None), "")
         members = {
             "job": job,
             "try": max(1, self._tries[job]),
@@ -176,24 +174,10 @@ class Jobs:
         if self._tracing is not None and tried is not None:
             self._tracing.job_failed(tried, t, members)
 
-    def _log(self, logs: Iterable[str]) -> tuple[str | None, str]:
-        """Return the first log that holds something, and its end; a job may have several logs, and leave some empty."""
-        first = None
-        for log in logs:
-            first = first or log
-            text = tail(self._directory / log)
-            if text.strip():
-                return log, text
-        return first, ""
-
 
 def cut(text: str) -> str:
     """Return ``text``, shortened to what an event may hold."""
     return text if len(text) <= TEXT_BYTES else text[:TEXT_BYTES] + " […]"
-
-
-def _files(told: Iterable[str]) -> list[str]:
-    return [_ANNOTATION.sub("", str(name)) if name.endswith(")") else str(name) for name in told][:LIST_ITEMS]
 
 
 def _resources(told: Iterable[tuple[str, Any]]) -> dict[str, int | str]:

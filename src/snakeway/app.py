@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -73,20 +73,18 @@ def create_app(parts: Parts) -> Litestar:
 
     @asynccontextmanager
     async def lifespan(_app: Litestar) -> AsyncGenerator[None, None]:
-        slow_lane.open()
-        try:
+        with ExitStack() as stack:  # every part is closed, whatever the others raise
             if spans is not None:
+                stack.callback(spans.close)
                 spans.open()
+            stack.callback(slow_lane.close)
+            slow_lane.open()
+            for stop in reversed(parts.on_shutdown):
+                stack.callback(stop)
+            stack.callback(parts.stopping.set)
             for start in parts.on_startup:
                 start()
             yield
-        finally:
-            parts.stopping.set()
-            for stop in parts.on_shutdown:
-                stop()
-            slow_lane.close()
-            if spans is not None:
-                spans.close()
 
     return Litestar(
         route_handlers=[Router(BASE, route_handlers=_CONTROLLERS), MetricsController, ReferenceController],

@@ -40,7 +40,6 @@ _encoder = msgspec.json.Encoder()
 
 Stopping = NamedDependency[SkipValidation[threading.Event]]
 
-
 _EXAMPLE = (
     "id: 1:187\nevent: job_finished\n"
     'data: {"seq":9,"t":1772443800.1,"type":"job_finished","job":3,"try":1,"attempt":1}\n\n'
@@ -129,15 +128,18 @@ async def frames(feed: Feed, stopping: threading.Event, poll_s: float = POLL_S) 
     When the client goes away the generator is cancelled where it waits.
     """
     sent_at = monotonic()
+    trouble = ""
     while not stopping.is_set():
         idle, chunk = True, b""
         try:
             chunk = await asyncio.to_thread(feed.look)
-            idle = feed.idle
+            idle, trouble = feed.idle, ""
         except RunNotFound:
             return
         except Unavailable as error:
-            log.warning("the stream of a run waits: %s", error.detail)
+            if error.detail != trouble:  # once, not at every look
+                trouble = error.detail
+                log.warning("the stream of a run waits: %s", trouble)
         if not chunk and monotonic() - sent_at >= HEARTBEAT_S:
             chunk = b":\n\n"
         if chunk:
@@ -162,12 +164,7 @@ class EventController(Controller):
         operation_id="stream_events",
         summary="Follow a run",
         responses={
-            200: answer(
-                str,
-                _EXAMPLE,
-                "A stream of server-sent events.",
-                "text/event-stream",
-            ),
+            200: answer(str, _EXAMPLE, "A stream of server-sent events.", "text/event-stream"),
             **documented(errors.RunNotFound),
         },
     )

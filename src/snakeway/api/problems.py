@@ -179,7 +179,7 @@ def from_http(request: Request[Any, Any, Any], error: HTTPException) -> Response
 def from_exception(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
     """Answer with what nobody expected. The client learns an id, the log everything else."""
     error_id = secrets.token_hex(6)
-    log.error("error %s at %s %s", error_id, request.scope["method"], request.scope["path"], exc_info=error)
+    log.error("error %s at %s %s", error_id, request.scope["method"], instance_of(request), exc_info=error)
     return _response(request, INTERNAL_ERROR, f"an unexpected error; the server's log has it under {error_id}")
 
 

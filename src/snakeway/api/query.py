@@ -13,8 +13,9 @@ from snakeway.store.page import MAX_LIMIT
 
 LARGEST_NUMBER = 2**31 - 1  # of an attempt or a job: what an integer column takes
 DEFAULT_LIMIT = 50
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)  # ids cannot tell of times before it
 MOST_VALUES = 32  # of one repeatable parameter
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)  # ids cannot tell of times before it
 
 Limit = Annotated[int, QueryParameter(ge=1, le=MAX_LIMIT, description="Most items in one answer.")]
 Cursor = Annotated[
