@@ -47,12 +47,13 @@ serve: $(SYNCED)
 
 $(UV):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed; set PYTHON=/path/to/python3")'
-	$(PYTHON) -m venv $(TOOLS) || { echo "python3 cannot make virtual environments: install its venv package"; exit 1; }
-	$(TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9'
+	@echo "Setting up: about a minute, once"
+	@$(PYTHON) -m venv $(TOOLS) || { echo "python3 cannot make virtual environments: install its venv package"; exit 1; }
+	@$(TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9'
 
 $(SYNCED): $(UV) pyproject.toml uv.lock
-	$(UV) sync --quiet --frozen --all-extras --compile-bytecode --python $(PYTHON)
-	$(RUN)/python -m compileall -q src
+	@$(UV) sync --quiet --frozen --all-extras --compile-bytecode --python $(PYTHON)
+	@$(RUN)/python -m compileall -q src
 	@touch $@
 
 clean:

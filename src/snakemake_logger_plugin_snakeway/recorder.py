@@ -5,7 +5,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from logging import LogRecord
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -81,6 +81,11 @@ class Recorder:
             LogEvent.GROUP_ERROR: self._group_error,
             LogEvent.JOB_ERROR: self._job_error,
         }
+
+    @property
+    def events(self) -> Set[LogEvent]:
+        """Those that `take` does something with."""
+        return self._actions.keys()
 
     def take(self, event: LogEvent, record: LogRecord) -> None:
         """Record what ``record`` says, if that is of interest."""

@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from types import FrameType
 
 import uvicorn
 
@@ -59,7 +60,7 @@ def serve(settings: Settings, *, embedded: bool = True, ready: Callable[[str], N
         timeout_graceful_shutdown=_SHUTDOWN_S,
         server_header=False,
     )
-    server = _Server(config, ready)
+    server = _Server(config, ready, parts)
     thread = (
         threading.Thread(target=_run, args=(supervisor, server), name="snakeway-supervisor") if supervisor else None
     )
@@ -140,9 +141,14 @@ def _run(supervisor: Supervisor, server: uvicorn.Server) -> None:
 
 
 class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, ready: Callable[[str], None]) -> None:
+    def __init__(self, config: uvicorn.Config, ready: Callable[[str], None], parts: Parts) -> None:
         super().__init__(config)
         self._ready = ready
+        self._parts = parts
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._parts.stopping.set()  # open event streams end now, and do not hold the server up
+        super().handle_exit(sig, frame)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

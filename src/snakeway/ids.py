@@ -35,7 +35,7 @@ def is_id(text: str) -> bool:
 
 def first_id_at(moment: datetime) -> str:
     """Return the smallest id that an object created at ``moment`` could have: a bound for listings by time."""
-    return str(uuid.UUID(int=(int(moment.timestamp() * 1000) & 0xFFFF_FFFF_FFFF) << 80))
+    return str(uuid.UUID(int=(max(0, int(moment.timestamp() * 1000)) & 0xFFFF_FFFF_FFFF) << 80))
 
 
 def trace_id(run_id: str) -> int:

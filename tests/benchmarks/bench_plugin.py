@@ -20,6 +20,7 @@ from typing import NamedTuple
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from tests.support.otlp import Receiver, otlp_receiver
+from tests.support.processes import log_tail
 
 TARGET = 1.03
 SNAKEFILE = """
@@ -50,7 +51,8 @@ def run(jobs: int, receiver: Receiver | None) -> Cost:
     with tempfile.TemporaryDirectory() as folder, (Path(folder) / "log").open("wb") as log:
         Path(folder, "Snakefile").write_text(SNAKEFILE.replace("JOBS", str(jobs)))
         before, begun = _children_cpu(), time.perf_counter()
-        subprocess.run(argv, cwd=folder, env=environment, stdout=log, stderr=log, check=True)
+        if subprocess.run(argv, cwd=folder, env=environment, stdout=log, stderr=log, check=False).returncode != 0:
+            raise SystemExit(f"snakemake failed:\n{log_tail(Path(folder) / 'log')}")
         return Cost(time.perf_counter() - begun, _children_cpu() - before)
 
 

@@ -273,7 +273,7 @@ def test_a_run_does_not_need_its_events(tmp_path: Path, obstacle: Callable[[Path
 def test_a_bug_of_ours_is_said_once_and_goes_no_further(tmp_path: Path) -> None:
     broken = tmp_path / "broken" / "sitecustomize.py"
     broken.parent.mkdir()
-    broken.write_text("import snakemake_logger_plugin_snakeway.jobs as jobs\ndel jobs._files\n")
+    broken.write_text("import snakemake_logger_plugin_snakeway.jobs as jobs\ndel jobs._resources\n")
     path = os.pathsep.join(filter(None, [str(broken.parent), PLAIN_ENVIRONMENT.get("PYTHONPATH")]))
     run = snakemake(tmp_path / "run", GOOD, PYTHONPATH=path)
     assert run.code == 0

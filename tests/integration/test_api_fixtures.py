@@ -118,12 +118,18 @@ class Api:
 
     def add_run(self, **members: Any) -> RunRow:
         """Commit a queued run with its first attempt; keyword arguments replace the run's members."""
-        values = {"id": ids.new_id(), "owner": "local", "workflow": "plain", "digest": "sha256:0", "target": "local"}
-        run = RunRow(**(values | {"created_at": now()} | members))
+        run = _new_run(**members)
         with self.store.write() as tx:
             runs.add(tx, run)
         self.add_attempt(run, dry_run=run.dry_run)
         return run
+
+    def add_runs(self, number: int) -> list[str]:
+        """Commit many runs, without attempts, at once; returns their ids."""
+        made = [_new_run() for _ in range(number)]
+        with self.store.write() as tx:
+            tx.add_all(made)
+        return [run.id for run in made]
 
     def add_attempt(self, run: RunRow, **members: Any) -> AttemptRow:
         """Commit the next attempt of a run and settle the run."""
@@ -201,6 +207,11 @@ class Api:
         with self.store.write() as tx:
             artifacts.save(tx, [values])
         return file
+
+
+def _new_run(**members: Any) -> RunRow:
+    values = {"id": ids.new_id(), "owner": "local", "workflow": "plain", "digest": "sha256:0", "target": "local"}
+    return RunRow(**(values | {"created_at": now()} | members))
 
 
 def write_catalog(root: Path) -> Settings:

@@ -24,7 +24,14 @@ class TestFollow:
     def end(self, server: StandIn, state: str, **changes: Any) -> None:
         ended = run(state=state, ended_at="2026-01-02T03:05:00Z", **changes)
         job_event = {"type": "job", "seq": 1, "t": 1767323050, "attempt": 1, "job": 1, "rule": "fit", "local": True}
-        failed = {**job_event, "type": "job_failed", "exit_code": 1, "message": "broke", "log_tail": "a\nlast words"}
+        failed = {
+            **job_event,
+            "type": "job_failed",
+            "exit_code": 1,
+            "message": "broke",
+            "log": "fit.log",
+            "log_tail": "a\nlast words",
+        }
         frames = [frame("run", run()), frame("job", job_event, "1:9")]
         if state == "failed":
             frames.append(frame("job_failed", failed, "1:10"))

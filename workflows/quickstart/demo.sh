@@ -41,7 +41,7 @@ say "4. What each attempt ran"
 show show last
 
 say "5. The results"
-show get last results/table.csv results/figure.svg --output "$data/results"
-cat "$data/results/results/table.csv"
+show get last results/table.csv results/figure.svg --output "$data"
+cat "$data/results/table.csv"
 echo
-echo "The figure is $data/results/results/figure.svg"
+echo "The figure is $data/results/figure.svg. The next step is docs/tutorial/first-run.md."

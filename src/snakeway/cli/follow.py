@@ -91,7 +91,10 @@ def _sum_up(watch: Watch) -> None:
     for job in failed[:_SHOWN_FAILURES]:
         for text in (job.log_tail or "").splitlines()[-_LOG_LINES:]:
             output.hint(f"    {output.printable(text)}")
-        output.hint(f"snakeway logs {name} --job {job.number}    all of the log of {output.clean(job.rule)}")
+        if job.logs:
+            output.hint(f"snakeway logs {name} --job {job.number}    all of the log of {output.clean(job.rule)}")
+        else:
+            output.hint(f"snakeway logs {name}    the run's output; {output.clean(job.rule)} has no log of its own")
     if len(failed) > _SHOWN_FAILURES:
         output.hint(f"snakeway jobs {name} --failed    the other {len(failed) - _SHOWN_FAILURES} failed jobs")
     state: Any = watch.run["state"]

@@ -88,6 +88,10 @@ def merge(job: Job, event: Event) -> None:
             _merge_failure(job, event)
 
 
+def _texts(values: Any) -> list[str]:
+    return [str(value) for value in values] if isinstance(values, list) else []
+
+
 def _is_open(job: Job, event: Event) -> bool:
     return int(event.get("try", 1)) == job.try_number and job.state not in ENDED
 
@@ -102,7 +106,11 @@ def _merge_start(job: Job, event: Event) -> None:
     job.state = JobState.RUNNING if event.get("local") else JobState.SUBMITTED
     job.rule = str(event.get("rule") or "")[:_NAME_CHARACTERS]
     job.wildcards = event.get("wildcards") or {}
-    job.inputs, job.outputs, job.logs = event.get("input") or [], event.get("output") or [], event.get("log") or []
+    job.inputs, job.outputs, job.logs = (
+        _texts(event.get("input")),
+        _texts(event.get("output")),
+        _texts(event.get("log")),
+    )
     job.benchmark = event.get("benchmark")
     job.reason = str(event.get("reason") or "")
     job.threads = int(event.get("threads") or 1)
@@ -134,7 +142,9 @@ def _merge_failure(job: Job, event: Event) -> None:
     job.exit_code, job.signal = event.get("exit_code"), event.get("signal")
     job.message = str(event.get("message") or "")
     job.log_tail = event.get("log_tail")
-    log = event.get("log")  # the one that log_tail is the end of; a cluster's own log is not among the rule's
+    log = str(
+        event.get("log") or ""
+    )  # the one that log_tail is the end of; a cluster's own log is not among the rule's
     job.logs = [log, *(other for other in job.logs if other != log)] if log else job.logs
     job.external_id = str(event.get("external_id") or job.external_id or "")[:_NAME_CHARACTERS] or None
 

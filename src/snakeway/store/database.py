@@ -1,6 +1,7 @@
 """Engine, transactions and schema of the database: SQLite (one machine) or Postgres (shared), one code path."""
 
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,6 +33,9 @@ class Store:
         self.sqlite = self.url.get_backend_name() == "sqlite"
         self._engine = self._sqlite_engine(wait_s) if self.sqlite else self._postgres_engine(wait_s)
         self._writer = self._engine.execution_options(**{_WRITES: True})
+        # SQLite's own waiting sleeps up to 0.1 s between two tries; writers of one process queue here instead.
+        self._turn = threading.Lock()
+        self._wait_s = wait_s
 
     def _sqlite_engine(self, wait_s: float) -> Engine:
         if self.url.database:
@@ -82,11 +86,24 @@ class Store:
         """
         with (
             _explained(self.url.get_backend_name()),
+            self._taken_turn(),
             Session(self._writer, autoflush=False, expire_on_commit=False) as session,
             session.begin(),
         ):
             session.connection()  # takes SQLite's lock now, not at the first statement
             yield session
+
+    @contextmanager
+    def _taken_turn(self) -> Iterator[None]:
+        if not self.sqlite:
+            yield
+            return
+        if not self._turn.acquire(timeout=self._wait_s):
+            raise StoreBusy("the database is busy with other changes; try again in a moment")
+        try:
+            yield
+        finally:
+            self._turn.release()
 
     def migrate(self) -> None:
         """Bring the schema to this version; does nothing when it is there. Concurrent callers wait for each other."""

@@ -46,7 +46,7 @@ def end(
     if not attempts.move(tx, attempt.id, attempt.state, state, **values):
         return None
     tx.refresh(current)
-    if not current.dry_run:
+    if current.jobs_total and not current.dry_run:  # one that had nothing to do leaves what the run has done before
         run.jobs_total, run.jobs_done, run.jobs_failed = current.jobs_total, current.jobs_done, current.jobs_failed
     if run.dry_run or not current.dry_run:  # otherwise it was only a question about the run
         run.error = current.error

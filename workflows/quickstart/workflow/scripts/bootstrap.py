@@ -54,7 +54,7 @@ def resample(rows, seed, resamples):
 
 
 def run(args):
-    ballast = bytearray(b"\1") * (args.ballast_mb * MB)
+    ballast = b"\1" * (args.ballast_mb * MB)
     with open(args.rows, newline="", encoding="utf-8") as file:
         rows = [(float(row["x"]), float(row["y"])) for row in csv.DictReader(file)]
     lines = resample(rows, f"{args.seed}:{args.species}:{args.batch}", args.resamples)

@@ -123,7 +123,7 @@ def side_panel(groups, predictor, response):
         for end in (low, high):
             parts.append(line(place(end), y - 6, place(end), y + 6, colour, 2))
         parts.append(f'<circle cx="{place(slope):.1f}" cy="{y:.1f}" r="5" fill="{colour}"/>')
-        parts.append(text(place(slope), y - 14, f"{slope:.1f}"))
+        parts.append(text(place(slope), y - 14, f"{slope:.3g}"))
     return parts
 
 
