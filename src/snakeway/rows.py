@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Column, Dialect, ForeignKey, Index, String, Text, UniqueConstraint
+from sqlalchemy import JSON, BigInteger, Column, Dialect, ForeignKey, Index, MetaData, String, Text, UniqueConstraint
 from sqlalchemy import DateTime as SqlDateTime
 from sqlalchemy import Enum as SqlEnum
 from sqlalchemy.types import TypeDecorator
@@ -58,7 +58,13 @@ def _run_key(*, primary_key: bool = False, index: bool = False) -> Any:
     return Field(sa_column=Column(String(36), key, primary_key=primary_key, index=index, nullable=False))
 
 
-class RunRow(SQLModel, table=True):
+class Table(SQLModel):
+    """Base of the tables. They have a catalogue of their own: Snakemake keeps tables with SQLModel as well."""
+
+    metadata = MetaData()
+
+
+class RunRow(Table, table=True):
     """What a user asked for."""
 
     __tablename__ = "run"
@@ -92,7 +98,7 @@ class RunRow(SQLModel, table=True):
     jobs_failed: int = 0
 
 
-class RunLabelRow(SQLModel, table=True):
+class RunLabelRow(Table, table=True):
     """A label of a run, once more, for filtering."""
 
     __tablename__ = "run_label"
@@ -103,7 +109,7 @@ class RunLabelRow(SQLModel, table=True):
     value: str = Field(max_length=255)
 
 
-class IdempotencyRow(SQLModel, table=True):
+class IdempotencyRow(Table, table=True):
     """An Idempotency-Key that was used, and for what."""
 
     __tablename__ = "idempotency"
@@ -115,7 +121,7 @@ class IdempotencyRow(SQLModel, table=True):
     created_at: datetime = _time(nullable=False)
 
 
-class AttemptRow(SQLModel, table=True):
+class AttemptRow(Table, table=True):
     """One snakemake process of a run."""
 
     __tablename__ = "attempt"
@@ -160,7 +166,7 @@ class AttemptRow(SQLModel, table=True):
     collect_owner: str | None = Field(default=None, max_length=36)
 
 
-class JobRow(SQLModel, table=True):
+class JobRow(Table, table=True):
     """One Snakemake job as seen in one attempt; the columns are those of :class:`snakeway.model.job.Job`."""
 
     __tablename__ = "job"
@@ -199,7 +205,7 @@ class JobRow(SQLModel, table=True):
     tries: list[dict[str, Any]] = _json(list)
 
 
-class ArtifactRow(SQLModel, table=True):
+class ArtifactRow(Table, table=True):
     """An output file of a run. ``sha256`` is null until it has been computed."""
 
     __tablename__ = "artifact"
@@ -215,7 +221,7 @@ class ArtifactRow(SQLModel, table=True):
     created_at: datetime = _time(nullable=False)
 
 
-class SupervisorRow(SQLModel, table=True):
+class SupervisorRow(Table, table=True):
     """A supervisor process that is, or was, alive."""
 
     __tablename__ = "supervisor"

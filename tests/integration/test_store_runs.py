@@ -6,7 +6,7 @@ from snakeway import ids
 from snakeway.errors import InvalidCursor
 from snakeway.model.attempt import AttemptState
 from snakeway.model.run import RunState
-from snakeway.rows import AttemptRow, JobRow
+from snakeway.rows import AttemptRow, JobRow, Table
 from snakeway.store import Store, attempts, jobs, runs
 from snakeway.store.runs import RunFilter
 from tests.integration.conftest import AddRun
@@ -111,9 +111,8 @@ def test_settling_follows_the_attempts(store: Store, add_run: AddRun) -> None:
 def test_the_schema_of_the_migrations_is_the_schema_of_the_tables(store: Store) -> None:
     from alembic.autogenerate import compare_metadata
     from alembic.migration import MigrationContext
-    from sqlmodel import SQLModel
 
     store.check()
     with store.read() as tx:
         context = MigrationContext.configure(tx.connection(), opts={"compare_type": True})
-        assert compare_metadata(context, SQLModel.metadata) == []
+        assert compare_metadata(context, Table.metadata) == []

@@ -1,13 +1,12 @@
 """Run by Alembic; the connection comes from :meth:`snakeway.store.Store.migrate`."""
 
 from alembic import context
-from sqlmodel import SQLModel
 
-import snakeway.rows  # noqa: F401  (fills the metadata)
+from snakeway.rows import Table
 
 context.configure(
     connection=context.config.attributes["connection"],
-    target_metadata=SQLModel.metadata,
+    target_metadata=Table.metadata,
     render_as_batch=True,
     compare_type=True,
 )
