@@ -63,13 +63,13 @@ class Jobs:
             "input": file_names(told["input"]),
             "output": file_names(told["output"]),
             "log": file_names(told["log"]),
-            "benchmark": told["benchmark"],
+            "benchmark": str(told["benchmark"]) if told["benchmark"] else None,
             "reason": cut(told["reason"]),
-            "threads": told["threads"],
+            "threads": told["threads"] if isinstance(told["threads"], int) else 1,  # a dry run may not know yet
             "resources": _resources(told["resources"].items()),
             "shell": cut(told["shellcmd"] or ""),
-            "checkpoint": told["is_checkpoint"],
-            "local": not self._dry_run and (told["local"] or not self.remote),
+            "checkpoint": bool(told.get("is_checkpoint")),
+            "local": not self._dry_run and (bool(told.get("local")) or not self.remote),
         }
         self._writer.write(EventType.JOB, record.created, **members)
         if not self._dry_run:

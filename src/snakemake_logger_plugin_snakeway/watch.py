@@ -12,9 +12,10 @@ from snakemake_logger_plugin_snakeway.guard import Guard
 from snakemake_logger_plugin_snakeway.markers import Markers
 from snakeway.wire import Event, EventType, EventWriter
 
-TICK_S = 1.0
+TICK_S = 0.25  # a job that starts at once overwrites its scheduler's id as soon as snakemake is imported there
 LONGEST_PAUSE_S = 15.0  # between two looks at one job
-LOOKS_PER_TICK = 100  # a file server is not to notice a thousand waiting jobs
+LOOKS_PER_TICK = 25  # a file server is not to notice a thousand waiting jobs
+STOP_S = 1.0
 _GROWTH = 1.5
 
 
@@ -37,7 +38,7 @@ class _Look:
 class Watch:
     """Looks at the markers of jobs from a thread of its own, and records what they tell.
 
-    A job is looked at until it has started, at first each second, later less often. A job that starts and ends between
+    A job is looked at until it has started, at first at each tick, later less often. A job that starts and ends between
     two looks is missed: its start stays unknown.
     """
 
@@ -67,7 +68,7 @@ class Watch:
         """Watch nothing any more; does not wait for a look that hangs in the file system."""
         self._stopped.set()
         if self._thread is not None:
-            self._thread.join(TICK_S)
+            self._thread.join(STOP_S)
 
     def _run(self) -> None:
         while not self._stopped.wait(TICK_S):
