@@ -2,7 +2,8 @@
 
 The server is a process of its own with a SQLite database and no supervisor, so that nothing but the API is measured.
 Each client is a process with one connection that sends its next request when it has the answer to the one before, so
-the latency is eight times what a request costs the server's one core; submissions are also measured at a fixed rate.
+the latency is eight times what a request costs the server's one core; submissions are also measured at a fixed rate,
+spread evenly over the clients.
 Both databases are served at the same time and asked in turns, so that a drifting machine does not count.
 """
 
@@ -123,16 +124,17 @@ def _answers(url: str) -> bool | None:
         return None
 
 
-def client(job: tuple[str, str, list[str], float, float]) -> list[float]:
+def client(job: tuple[str, str, list[str], float, float, float]) -> list[float]:
     """Send requests for a while, the paths in turns; returns the seconds that each took.
 
-    ``pause_s`` is the time from one request to the next, if the answer came by then.
+    ``pause_s`` is the time from one request to the next, if the answer came by then; the first is sent after ``wait_s``.
     """
-    url, method, paths, until, pause_s = job
+    url, method, paths, until, pause_s, wait_s = job
     body = {"workflow": "quickstart", "labels": {"from": "bench"}} if method == "POST" else None
     took: list[float] = []
     with httpx.Client(timeout=60) as http:
         http.get(f"{url}/health/live")
+        time.sleep(wait_s)  # clients do not click at the same instant
         while time.time() < until:
             path = paths[len(took) % len(paths)]
             start = time.perf_counter()
@@ -158,8 +160,9 @@ class Measured:
 def measure(pool: Pool, served: Served, method: str, paths: list[str], pause_s: float = 0) -> Measured:
     """Let all clients ask for ``paths`` for a while."""
     before = served.cpu_s()
-    job = (served.url, method, paths, time.time() + SECONDS, pause_s)
-    answers = pool.map(client, [job] * CLIENTS, chunksize=1)
+    until = time.time() + SECONDS
+    jobs = [(served.url, method, paths, until, pause_s, pause_s * k / CLIENTS) for k in range(CLIENTS)]
+    answers = pool.map(client, jobs, chunksize=1)
     return Measured([seconds for part in answers for seconds in part], served.cpu_s() - before)
 
 
