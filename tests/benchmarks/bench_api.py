@@ -127,7 +127,7 @@ def _answers(url: str) -> bool | None:
 def client(job: tuple[str, str, list[str], float, float, float]) -> list[float]:
     """Send requests for a while, the paths in turns; returns the seconds that each took.
 
-    ``pause_s`` is the time from one request to the next, if the answer came by then; the first is sent after ``wait_s``.
+    The first is sent after ``wait_s``, each other ``pause_s`` after the one before, if its answer came by then.
     """
     url, method, paths, until, pause_s, wait_s = job
     body = {"workflow": "quickstart", "labels": {"from": "bench"}} if method == "POST" else None

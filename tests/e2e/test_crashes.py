@@ -14,8 +14,9 @@ from tests.e2e.conftest import StartServer
 from tests.support.server import Server
 from tests.support.waiting import wait_until
 
-JOBS = 60
-KILLS = 6
+# A longer drill: DRILL_JOBS=200 DRILL_KILLS=30 make test ARGS="-k killed_again"
+JOBS = int(os.environ.get("DRILL_JOBS", "60"))
+KILLS = int(os.environ.get("DRILL_KILLS", "6"))
 
 # Each job notes in a file that is only ever appended to that it has finished: whoever does it twice is seen.
 WORKFLOW = """
@@ -77,7 +78,8 @@ def test_killed_again_and_again_a_run_ends_right(
     start_server: StartServer, workflows: Callable[..., Path], seed: int
 ) -> None:
     choose = random.Random(seed)
-    server = start_server(workflows_dir=workflows(steps=WORKFLOW % JOBS), settings={"SNAKEWAY_MAX_RECOVERIES": "20"})
+    settings = {"SNAKEWAY_MAX_RECOVERIES": str(3 * KILLS)}
+    server = start_server(workflows_dir=workflows(steps=WORKFLOW % JOBS), settings=settings)
     run_id = server.submit("steps")
     finished = server.directory(run_id) / "finished.log"
     for number in range(KILLS):

@@ -65,13 +65,20 @@ def test_folders_with_a_snakefile_are_listed_by_name(catalog: Catalog, folder: P
     write(folder / "no-workflow", {"README.md": ""})
     write(folder / ".hidden", {"Snakefile": ""})
     write(folder / "-option", {"Snakefile": ""})
-    write(folder / "sp ace", {"Snakefile": ""})
+    write(folder / "tab\tbed", {"Snakefile": ""})
+    write(folder / "two words (draft) ü", {"Snakefile": ""})
     (folder / "file").write_text("")
     (folder / "dangling").symlink_to("nowhere")
     (folder / "linked").symlink_to(write(tmp_path / "elsewhere", {"Snakefile": ""}))
     listed = {workflow.name: workflow.snakefile for workflow in catalog.workflows()}
-    assert list(listed) == ["linked", "quickstart", "w0", "w1", "w2", "w3"]
+    assert list(listed) == ["linked", "quickstart", "two words (draft) ü", "w0", "w1", "w2", "w3"]
     assert [listed[f"w{number}"] for number in range(4)] == list(SNAKEFILES)
+
+
+def test_a_folder_without_a_snakefile_is_told_so(catalog: Catalog, folder: Path) -> None:
+    write(folder / "notes", {"README.md": ""})
+    with pytest.raises(WorkflowNotFound, match=r"notes has no Snakefile.*workflow/Snakefile"):
+        catalog.workflow("notes")
 
 
 def test_an_empty_or_missing_folder_has_no_workflows(tmp_path: Path) -> None:

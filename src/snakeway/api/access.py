@@ -12,7 +12,7 @@ from snakeway.model.user import LOCAL
 
 OPEN = "open_to_all"  # opt of the routes that need no token
 
-_LOOPBACK = re.compile(rb"(localhost|127\.0\.0\.1|\[::1\])(:\d{1,5})?", re.IGNORECASE)
+_LOOPBACK = re.compile(rb"(localhost|127(?:\.\d{1,3}){3}|\[::1\])(:\d{1,5})?", re.IGNORECASE)
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 

@@ -5,25 +5,16 @@ Without a collector there is no span of the request, and a run hangs below whate
 
 import secrets
 import time
-from typing import TYPE_CHECKING
-
 from litestar.enums import ScopeType
 from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
-from snakeway.telemetry import Result, SpanRef
-from snakeway.telemetry.spans import Attribute
-
-if TYPE_CHECKING:
-    from snakeway.telemetry.sender import Sender
+from snakeway.telemetry import SpanRef, Spans
 
 UNTRACED = "untraced"  # opt of the routes that machines ask every few seconds
 CLOSE_S = 2.0
 
 _KEY = "snakeway.traceparent"
-_METHOD = "http.request.method"
-_ROUTE = "http.route"
-_STATUS = "http.response.status_code"
 
 
 def traceparent_of(scope: Scope) -> str | None:
@@ -44,25 +35,21 @@ class RequestSpans(ASGIMiddleware):
     """Sends a span of each request; only installed when a collector is configured."""
 
     def __init__(self) -> None:
-        self._sender: Sender | None = None
+        self._spans = Spans()
 
     def open(self) -> None:
-        """Get ready to send; imports OpenTelemetry, which takes a while."""
-        from snakeway.telemetry.sender import Sender
-
-        self._sender = Sender(None)
+        """Get ready to send."""
+        self._spans.open()
 
     def close(self) -> None:
         """Send what is left, for at most `CLOSE_S` seconds."""
-        if self._sender is not None:
-            self._sender.close(CLOSE_S)
+        self._spans.close(CLOSE_S)
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         """Time one request."""
         caller = _caller(scope)
-        sender = self._sender
         unwanted = scope["route_handler"].opt.get(UNTRACED) or (caller is not None and not caller.sampled)
-        if sender is None or scope["type"] != ScopeType.HTTP or unwanted:
+        if not self._spans.on or scope["type"] != ScopeType.HTTP or unwanted:
             await next_app(scope, receive, send)
             return
         span = SpanRef(caller.trace_id if caller else secrets.randbits(128) or 1, secrets.randbits(64) or 1)
@@ -79,7 +66,5 @@ class RequestSpans(ASGIMiddleware):
         try:
             await next_app(scope, receive, watching)
         finally:
-            route = scope["path_template"]
-            outcome = (Result.ERROR, f"status {status}") if status >= 500 else (Result.SUCCESS, "")
-            attributes: dict[str, Attribute] = {_METHOD: scope["method"], _ROUTE: route, _STATUS: status}
-            sender.send(span, caller, f"{scope['method']} {route}", (start, time.time()), outcome, attributes, "")
+            times = (start, time.time())
+            self._spans.request(span, caller, scope["method"], scope["path_template"], times, status)

@@ -10,7 +10,7 @@ from typing import Any
 from snakeway.catalog.git import Mirror
 from snakeway.catalog.gitsource import GitSource, git_source
 from snakeway.catalog.materialise import materialise
-from snakeway.catalog.names import NAME, not_found
+from snakeway.catalog.names import is_name, not_found
 from snakeway.catalog.schema import Checker, check_plain, merge
 from snakeway.catalog.snapshot import Snapshots, copy_tree
 from snakeway.catalog.target import Target, Targets
@@ -43,8 +43,12 @@ class Catalog:
 
     def workflow(self, name: str) -> Workflow:
         """Return a workflow as it is now, broken or not. Raises WorkflowNotFound."""
-        workflow = self._look(name) if NAME.fullmatch(name) else None
+        workflow = self._look(name) if is_name(name) else None
         if workflow is None:
+            if is_name(name) and (self._folder / name).is_dir():
+                raise WorkflowNotFound(
+                    f"{self._folder / name} has no Snakefile, so it is no workflow; looked for {', '.join(SNAKEFILES)}"
+                )
             names = [other for other in self._names() if self._has_snakefile(other)]
             raise WorkflowNotFound(not_found("workflow", name, self._folder, names))
         return workflow
@@ -139,7 +143,7 @@ class Catalog:
 
     def _names(self) -> list[str]:
         try:
-            return sorted(entry.name for entry in self._folder.iterdir() if NAME.fullmatch(entry.name))
+            return sorted(entry.name for entry in self._folder.iterdir() if is_name(entry.name))
         except (FileNotFoundError, NotADirectoryError):
             return []
 

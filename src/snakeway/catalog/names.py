@@ -1,12 +1,21 @@
-"""Names of workflows and targets: they are folder names, and parts of URLs and command lines."""
+"""Names of workflows and targets: they are folder names, and parts of URLs and command lines.
+
+Hidden folders are none, and what begins with a dash could be taken for an option. Blanks and other signs are fine
+inside a name; what cannot be seen is not, because nobody could type it again.
+"""
 
 import difflib
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
-NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}", re.ASCII)
+_NAME = re.compile(r"(?![.\-\s])[^/\\]{1,200}(?<!\s)")
 _LISTED = 20
+
+
+def is_name(text: str) -> bool:
+    """Whether ``text`` can name a workflow or a target."""
+    return _NAME.fullmatch(text) is not None and text.isprintable()
 
 
 def not_found(noun: str, name: str, folder: Path, names: Sequence[str]) -> str:

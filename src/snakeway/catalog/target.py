@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from snakeway.catalog import documents
-from snakeway.catalog.names import NAME, not_found
+from snakeway.catalog.names import is_name, not_found
 from snakeway.catalog.tree import Index, Tree
 from snakeway.catalog.workflow import first_paragraph
 from snakeway.errors import InvalidTarget, InvalidWorkflow, TargetNotFound
@@ -46,7 +46,7 @@ class Targets:
     def all(self) -> list[Target]:
         """Return the targets by name, those that are broken as well."""
         try:
-            names = sorted(entry.name for entry in self._folder.iterdir() if NAME.fullmatch(entry.name))
+            names = sorted(entry.name for entry in self._folder.iterdir() if is_name(entry.name))
         except (FileNotFoundError, NotADirectoryError):
             return []
         found = (self._look(name) for name in names)
@@ -54,7 +54,7 @@ class Targets:
 
     def get(self, name: str) -> Target:
         """Return a target. Raises TargetNotFound, InvalidTarget."""
-        target = self._look(name) if NAME.fullmatch(name) else None
+        target = self._look(name) if is_name(name) else None
         if target is None:
             raise TargetNotFound(not_found("target", name, self._folder, [target.name for target in self.all()]))
         if target.error is not None:

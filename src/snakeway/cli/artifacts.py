@@ -87,6 +87,8 @@ def get(
                     output.line(state, file)
     if as_json:
         output.document(done)
+    elif not done and not quiet:
+        output.hint(f"The run has no outputs yet; 'snakeway show {short(id_)}' tells how far it is.")
 
 
 def _fetch(client: "Client", id_: str, artifact: "Artifact", file: Path, show: Bar) -> str:

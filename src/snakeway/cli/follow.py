@@ -100,5 +100,7 @@ def _sum_up(watch: Watch) -> None:
     state: Any = watch.run["state"]
     if state == "succeeded":
         output.hint(f"snakeway get {name}    bring its outputs here")
+    elif state == "failed" and not watch.jobs:
+        output.hint(f"snakeway rerun {name} --update-workflow    try again with the workflow as it is by then")
     elif state in {"failed", "cancelled"}:
         output.hint(f"snakeway rerun {name}    execute what is missing")

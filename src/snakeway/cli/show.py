@@ -60,19 +60,26 @@ def _facts(run: "Run") -> Iterator[tuple[str, Any]]:
         )
     yield "error", run["error"]
     yield "workflow", run["workflow"]
-    yield "source", run["source"]
+    yield "source", _source(run["source"])
     yield "digest", run["digest"]
     yield "target", run["target"]
     yield "owner", run["owner"]
-    yield "config", run["config"]
-    yield "labels", run["labels"]
+    yield "config", " ".join(f"{key}={output.clean(value)}" for key, value in flat(run["config"]).items())
+    yield "labels", " ".join(f"{key}={value}" for key, value in sorted(run["labels"].items()))
     yield "note", run["note"]
     yield "dry run", run["dry_run"] or None
-    yield "jobs", f"{jobs['done']} of {jobs['total']} done, {jobs['failed']} failed"
+    yield "jobs", f"{jobs['done']} of {jobs['total']} done, {jobs['failed']} failed (newest attempt)"
     for name in ("created", "started", "ended"):
         moment = run[f"{name}_at"]  # type: ignore[literal-required]
         yield name, times.local(moment) if output.is_terminal() else moment
     yield "trace", run["trace_id"]
+
+
+def _source(source: Mapping[str, Any]) -> str:
+    if source.get("kind") != "git":
+        return ""  # from the catalog, by the name above
+    folder = f", folder {source['path']}" if source.get("path") else ""
+    return f"{source['url']} at {source['ref']}, commit {source['commit']}{folder}"
 
 
 def _fields(attempt: "Attempt") -> list[Any]:

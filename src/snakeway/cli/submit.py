@@ -161,6 +161,11 @@ def show_plan(attempt: "Attempt") -> None:
 
 
 def _why(reasons: Counter[str]) -> str:
+    if len(reasons) > 1:  # they differ in the names of files: tell them by kind
+        kinds: Counter[str] = Counter()
+        for reason, count in reasons.items():
+            kinds["; ".join(part.partition(": ")[0] for part in reason.split("; "))] += count
+        reasons = kinds
     shown = [f"{reason} ({count} jobs)" if count > 1 else reason for reason, count in reasons.most_common(_REASONS)]
     rest = len(reasons) - len(shown)
     return "; ".join(shown) + (f"; and {rest} more" if rest else "")

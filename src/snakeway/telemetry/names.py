@@ -35,6 +35,10 @@ VERSION = "snakemake.version"
 DIRECTORY = "snakemake.directory"
 LOG_TEXT = "log.text"
 
+HTTP_METHOD = "http.request.method"
+HTTP_ROUTE = "http.route"
+HTTP_STATUS = "http.response.status_code"
+
 RUNS_ACTIVE = "snakeway.runs.active"
 RUNS_ENDED = "snakeway.runs.ended"
 RUN_QUEUE_TIME = "snakeway.run.queue_time"

@@ -68,13 +68,16 @@ class Sender:
         outcome: tuple[Result, str],
         attributes: Mapping[str, Attribute],
         log_tail: str,
+        *,
+        of_server: bool = False,
     ) -> None:
         """Queue one span; see `Spans` for the meaning of everything."""
         start, end = (max(0, int(seconds * 1e9)) for seconds in times)
         result, message = outcome
         clean = {key: _encodable(value) for key, value in attributes.items()}
+        kind = trace.SpanKind.SERVER if of_server else trace.SpanKind.INTERNAL
         with self._ids.giving(ref):
-            span = self._tracer.start_span(name, _context(parent), attributes=clean, start_time=start)
+            span = self._tracer.start_span(name, _context(parent), kind, clean, start_time=start)
         if log_tail:
             span.add_event(names.EVENT_LOG, {names.LOG_TEXT: _encodable(log_tail)}, timestamp=end)
         if result is not Result.SUCCESS:

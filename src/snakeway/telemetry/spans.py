@@ -104,6 +104,21 @@ class Spans:
         self._complain = complain
         self._sender: Sender | None = None
 
+    def open(self) -> None:
+        """Get ready to send now rather than at the first span; imports OpenTelemetry, which takes a while."""
+        if self.on and self._sender is None:
+            from snakeway.telemetry.sender import Sender  # 0.3 s of CPU
+
+            self._sender = Sender(self._complain)
+
+    def request(
+        self, ref: SpanRef, caller: SpanRef | None, method: str, route: str, times: tuple[float, float], status: int
+    ) -> None:
+        """Tell of a request that the API answered with ``status``; only the server's own faults are errors."""
+        known: dict[str, Attribute] = {names.HTTP_METHOD: method, names.HTTP_ROUTE: route, names.HTTP_STATUS: status}
+        outcome = (Result.ERROR, f"status {status}") if status >= 500 else (Result.SUCCESS, "")
+        self._send(ref, caller, f"{method} {route}", times, outcome, known, of_server=True)
+
     def run(
         self,
         run_id: str,
@@ -186,11 +201,9 @@ class Spans:
         outcome: tuple[Result, str],
         attributes: Mapping[str, Attribute],
         log_tail: str = "",
+        *,
+        of_server: bool = False,
     ) -> None:
-        if not self.on:
-            return
-        if self._sender is None:
-            from snakeway.telemetry.sender import Sender  # imports OpenTelemetry: 0.3 s of CPU
-
-            self._sender = Sender(self._complain)
-        self._sender.send(ref, parent, name, times, outcome, attributes, log_tail)
+        self.open()
+        if self._sender is not None:
+            self._sender.send(ref, parent, name, times, outcome, attributes, log_tail, of_server=of_server)
