@@ -14,6 +14,7 @@ from snakeway.client.http import Client
 from snakeway.client.nouns import (
     Artifact,
     Attempt,
+    Failure,
     Health,
     Job,
     JobCounts,
@@ -26,6 +27,7 @@ from snakeway.client.nouns import (
     RuleStates,
     Run,
     Submission,
+    Suggestion,
     Target,
     Workflow,
 )
@@ -35,6 +37,7 @@ __all__ = [
     "Artifact",
     "Attempt",
     "Client",
+    "Failure",
     "Health",
     "Job",
     "JobCounts",
@@ -49,6 +52,7 @@ __all__ = [
     "Run",
     "StreamEvent",
     "Submission",
+    "Suggestion",
     "Target",
     "Workflow",
 ]

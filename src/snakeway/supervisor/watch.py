@@ -16,9 +16,11 @@ from snakeway.settings import Settings
 from snakeway.store import Store, attempts, runs
 from snakeway.supervisor import intake
 from snakeway.supervisor.end import end, exit_from_json
+from snakeway.supervisor.judge import judge_for
 from snakeway.supervisor.process import Identity, Liveness, kill_left_behind, liveness, lock_is_held, same_boot
 from snakeway.supervisor.shim import title
 from snakeway.supervisor.stop import Graces
+from snakeway.targets import Diagnosis
 from snakeway.wire import ENV_ATTEMPT
 
 log = logging.getLogger(__name__)
@@ -44,8 +46,16 @@ class Seen:
 class Watch:
     """One held attempt. Everything it knows is in the database or on disk, but for its patience."""
 
-    def __init__(self, store: Store, settings: Settings, attempt: AttemptRow, launched_at: datetime | None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        settings: Settings,
+        attempt: AttemptRow,
+        diagnosis: Diagnosis,
+        launched_at: datetime | None,
+    ) -> None:
         self._store = store
+        self._diagnosis = diagnosis
         self._settings = settings
         self._directory: AttemptDirectory = run_directory(settings.data_dir, attempt.run_id).attempt(attempt.number)
         self._launched_at = launched_at  # None: adopted, by whom and when it was launched is not known
@@ -142,9 +152,10 @@ class Watch:
             events, offset = intake.read(attempt, self._directory)
             if offset == attempt.events_offset:
                 return
+            judge = judge_for(self._diagnosis, self._settings, attempt, events)
             with self._store.write() as tx:
                 runs.lock(tx, attempt.run_id)  # before the attempt's row, as everywhere
-                taken = intake.take(tx, attempt, events, offset)
+                taken = intake.take(tx, attempt, events, offset, judge)
                 if not attempt.dry_run:
                     runs.note_progress(tx, attempt.run_id, taken.values)
             for name, value in taken.values.items():
