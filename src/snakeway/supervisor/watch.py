@@ -79,13 +79,7 @@ class Watch:
         real = self._directory.is_real  # otherwise a job planted a link: nothing there is believed or written
         exit_ = self._exit(attempt) if real else None  # before the events: so those written before it are taken in
         claim = (_of(attempt, self._directory.process) if real else None) or attempt.process
-        try:
-            if real:
-                self._take_events(attempt, seen)
-                self._take_plan(attempt, done=exit_ is not None or (claim or {}).get("step") == "run")
-        except intake.LeaseLost:
-            seen.ended = True
-        if seen.ended or seen.more:
+        if real and not self._take(attempt, seen, planned=exit_ is not None or (claim or {}).get("step") == "run"):
             return seen
         if exit_ is not None:
             return self._end(attempt, claim, exit_, seen)
@@ -98,6 +92,9 @@ class Watch:
         self._see_running(attempt, claim, shim)
         match tell(self._directory, shim):
             case Liveness.DEAD:
+                # Until it ended it may have written more than was taken in above; from now on it writes nothing.
+                if real and not self._take(attempt, seen, planned=True):
+                    return seen
                 return self._end(attempt, claim, self._exit(attempt) if real else None, seen)
             case Liveness.ALIVE if stop_requested and self._is_stuck(now):
                 log.warning("the shim of attempt %s does not answer; it is killed", attempt.id)
@@ -146,6 +143,15 @@ class Watch:
             if attempts.move(tx, attempt.id, AttemptState.STARTING, AttemptState.RUNNING, **values):
                 runs.settle(tx, attempt.run_id)
         attempt.state = AttemptState.RUNNING
+
+    def _take(self, attempt: AttemptRow, seen: Seen, *, planned: bool) -> bool:
+        """Take in what is there; False if that is all that can be done in this look."""
+        try:
+            self._take_events(attempt, seen)
+            self._take_plan(attempt, done=planned)
+        except intake.LeaseLost:
+            seen.ended = True
+        return not (seen.ended or seen.more)
 
     def _take_events(self, attempt: AttemptRow, seen: Seen) -> None:
         for _ in range(_CHUNKS_PER_LOOK):
