@@ -15,6 +15,7 @@ from snakemake_logger_plugin_snakeway.evidence import (
     oom_killed,
     stderr_of,
 )
+from snakemake_logger_plugin_snakeway.gate import request_for
 from snakemake_logger_plugin_snakeway.guard import Guard
 from snakemake_logger_plugin_snakeway.markers import Markers
 from snakemake_logger_plugin_snakeway.watch import Try, Watch
@@ -173,6 +174,7 @@ class Jobs:
     ) -> None:
         tried = self._close(job)
         exit_code, signal_number = _shell_status(code)
+        gate = request_for(self._directory, tried.members["output"], exit_code) if tried is not None else {}
         logs = logs or (tried.members["log"] if tried is not None else ())
         log, log_tail = said or end_of_log(self._directory, logs) or (next(iter(logs), None), "")
         members = {
@@ -187,6 +189,7 @@ class Jobs:
             "stderr_tail": stderr_tail,
             "oom_killed": oom_killed,
             "external_id": str(external_id) if external_id else (tried.external_id if tried is not None else None),
+            **gate,
         }
         self._failed.add(job)
         self._writer.write(EventType.JOB_FAILED, t, **members)

@@ -18,6 +18,7 @@ from snakeway.api.attempt import AttemptController
 from snakeway.api.body import SLOW_LANE, ApiRequest
 from snakeway.api.document import openapi_config
 from snakeway.api.events import EventController
+from snakeway.api.gate import GateController, RunGateController
 from snakeway.api.headers import add_security_headers
 from snakeway.api.health import HealthController, MetricsController, Prometheus
 from snakeway.api.job import JobController
@@ -40,6 +41,8 @@ _CONTROLLERS = (
     LogController,
     EventController,
     ArtifactController,
+    GateController,
+    RunGateController,
     WorkflowController,
     TargetController,
     HealthController,

@@ -101,6 +101,13 @@ class JobNotFound(NotFound):
     title = "No such job"
 
 
+class GateNotFound(NotFound):
+    """The run has no such gate, or has not reached it."""
+
+    code = "gate_not_found"
+    title = "No such gate"
+
+
 class ArtifactNotFound(NotFound):
     """The run has no such output file, or the file is gone from its directory."""
 
@@ -148,6 +155,27 @@ class RunEnded(Conflict):
 
     code = "run_ended"
     title = "The run has ended"
+
+
+class GateExpired(Conflict):
+    """Nobody decided about the gate before its deadline; a re-run asks again."""
+
+    code = "gate_expired"
+    title = "The gate's deadline has passed"
+
+
+class GateDecided(Conflict):
+    """The gate was approved, and jobs may have used the answer; it cannot be rejected any more."""
+
+    code = "gate_decided"
+    title = "The gate was approved"
+
+
+class EvidenceChanged(Conflict):
+    """What the gate shows was made anew since you looked at it; look again, then decide."""
+
+    code = "evidence_changed"
+    title = "The evidence has changed"
 
 
 class NoSuggestion(Conflict):

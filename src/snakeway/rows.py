@@ -15,6 +15,7 @@ from sqlalchemy.types import TypeDecorator
 from sqlmodel import Field, SQLModel
 
 from snakeway.model.attempt import AttemptReason, AttemptState
+from snakeway.model.gate import GateState
 from snakeway.model.job import JobState
 from snakeway.model.run import RunState
 
@@ -156,6 +157,7 @@ class AttemptRow(Table, table=True):
     error: str | None = Field(default=None, sa_column=Column(Text))
     failure: dict[str, Any] | None = Field(default=None, sa_column=Column(JSON(none_as_null=True)))
     suggestion: dict[str, Any] | None = Field(default=None, sa_column=Column(JSON(none_as_null=True)))
+    gates_only: bool = Field(default=False, description="it failed, but only gates kept it from succeeding")
     events_offset: int = Field(default=0, sa_column=Column(BigInteger, nullable=False))
     events_lost: int = 0
     snakemake_version: str | None = Field(default=None, max_length=32)
@@ -207,6 +209,55 @@ class JobRow(Table, table=True):
     failure_kind: str | None = Field(default=None, max_length=32)
     failure: dict[str, Any] | None = Field(default=None, sa_column=Column(JSON(none_as_null=True)))
     tries: list[dict[str, Any]] = _json(list)
+
+
+class GateRow(Table, table=True):
+    """A gate that a run has reached, and how it stands."""
+
+    __tablename__ = "gate"
+    __table_args__ = (
+        Index("ix_gate_state", "state", "run_id"),
+        Index("ix_gate_deadline", "state", "deadline_at"),
+    )
+
+    run_id: str = _run_key(primary_key=True)
+    name: str = Field(primary_key=True, max_length=1024, description="path of its output")
+    state: GateState = _enum(GateState.OPEN)
+    attempt_id: str = Field(max_length=36, description="the attempt that asked last")
+    job_number: int
+    rule: str = Field(default="", max_length=255)
+    wildcards: dict[str, Any] = _json(dict)
+    title: str = Field(default="", sa_column=Column(Text, nullable=False))
+    evidence: list[dict[str, Any]] = _json(list)
+    digest: str = Field(max_length=64, description="of the evidence")
+    answer_schema: dict[str, Any] | None = Field(default=None, sa_column=Column(JSON(none_as_null=True)))
+    asked_at: datetime = _time(nullable=False)
+    deadline_at: datetime | None = _time()
+    # The last decision; decisions before it are in the table of decisions.
+    answer: Any = Field(default=None, sa_column=Column(JSON(none_as_null=True)))
+    comment: str = Field(default="", sa_column=Column(Text, nullable=False))
+    decided_by: str | None = Field(default=None, max_length=255)
+    decided_at: datetime | None = _time()
+    pending: bool = Field(default=False, description="the decision has not reached the run's directory yet")
+
+
+class DecisionRow(Table, table=True):
+    """Who decided what about a gate, and when; never changed."""
+
+    __tablename__ = "decision"
+    __table_args__ = (Index("ix_decision_gate", "run_id", "gate", "id"), Index("ix_decision_told", "told", "id"))
+
+    id: str = Field(primary_key=True, max_length=36)
+    run_id: str = _run_key()
+    gate: str = Field(max_length=1024)
+    verdict: str = Field(max_length=16)
+    answer: Any = Field(default=None, sa_column=Column(JSON(none_as_null=True)))
+    comment: str = Field(default="", sa_column=Column(Text, nullable=False))
+    digest: str = Field(max_length=64, description="of the evidence that it is about")
+    decided_by: str = Field(max_length=255)
+    decided_at: datetime = _time(nullable=False)
+    asked_at: datetime = _time(nullable=False)
+    told: bool = Field(default=False, description="its span was sent")
 
 
 class ArtifactRow(Table, table=True):

@@ -16,7 +16,8 @@ reader ignores types and members it does not know, so that plugin and server may
     job_failed        job, try, rule, exit_code (128 + signal when killed), signal, message, external_id,
                       log (path), log_tail (the end of that log), stderr_tail (the end of what jobs beside snakemake
                       wrote to standard error, where that is a file), oom_killed (whether the kernel ended a process of
-                      the host for want of memory; null: not known)
+                      the host for want of memory; null: not known), gate (its request, if the job is a gate that
+                      waits for a decision, see gatefile.py, with `rejected` {by, reason} if it was; else absent)
     progress          done, total
     error             exception, message
     attempt_ended     lost (events that could not be written)
@@ -52,7 +53,7 @@ _NUMBERS = ("job", "try", "total", "done", "lost", "threads")
 _CODES = ("exit_code", "signal")
 _LISTS = ("input", "output", "nodes", "links")
 _TIMES = ("started_at", "ended_at")
-_OBJECTS = ("wildcards", "resources")
+_OBJECTS = ("wildcards", "resources", "gate")
 _TEXTS = (
     "rule",
     "reason",

@@ -21,7 +21,7 @@ from snakeway.api.problems import documented
 from snakeway.api.run import Run
 from snakeway.api.shared import RunId, TheReads
 from snakeway.errors import Invalid, RunNotFound, Unavailable
-from snakeway.model.run import ENDED
+from snakeway.model.run import RESTING
 from snakeway.model.user import User
 from snakeway.rows import RunRow
 from snakeway.service import Reads
@@ -69,7 +69,7 @@ class Feed:
         further attempt, the events that are read after that are all there are. Raises RunNotFound, Unavailable.
         """
         run = self._reads.run(self._user, self._run_id)
-        over = run.state in ENDED
+        over = run.state in RESTING
         if over or monotonic() - self._numbers_read_at > ATTEMPTS_S:
             self._numbers = self._attempts()
             self._numbers_read_at = monotonic()

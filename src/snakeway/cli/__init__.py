@@ -14,11 +14,12 @@ from typing import Annotated
 import typer
 
 from snakeway import __version__
-from snakeway.cli import artifacts, catalog, doctor, failures, jobs, logs, runs, server, show, submit
+from snakeway.cli import artifacts, catalog, doctor, failures, gate, gates, jobs, logs, runs, server, show, submit
 
 _EPILOG = """
 Exit codes: 0 done; 1 the run, or the command, failed; 2 the request is not valid; 3 the followed run was cancelled;
-4 not found; 5 the server does not answer; 6 not allowed; 7 not possible in this state; 130 interrupted.
+4 not found; 5 the server does not answer; 6 not allowed; 7 not possible in this state; 8 the followed run is paused;
+130 interrupted.
 
 Environment: SNAKEWAY_URL (default http://127.0.0.1:8642), SNAKEWAY_TOKEN, SNAKEWAY_DEBUG=1 for tracebacks, NO_COLOR.
 """
@@ -58,12 +59,16 @@ app.command("jobs")(jobs.jobs)
 app.command("logs")(logs.logs)
 app.command("rerun")(submit.rerun)
 app.command("cancel")(runs.cancel)
+app.command("gates")(gates.gates)
+app.command("approve")(gates.approve)
+app.command("reject")(gates.reject)
 app.command("artifacts")(artifacts.artifacts)
 app.command("get")(artifacts.get)
 app.command("rm")(runs.rm)
 app.command("workflows")(catalog.workflows)
 app.command("targets")(catalog.targets)
 app.command("doctor")(doctor.doctor)
+app.command("gate")(gate.gate)
 app.command("serve")(server.serve)
 app.command("supervise")(server.supervise)
 app.command("migrate")(server.migrate)

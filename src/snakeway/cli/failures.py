@@ -8,6 +8,8 @@
 5    the server cannot be reached, or something that it needs does not answer
 6    no token, a wrong one, or not allowed
 7    not possible in this state: the run is still active, has ended, the idempotency key was used
+8    the followed run is paused: it waits for a person's decision about a gate
+75, 77  only of 'snakeway gate', in workflows: nobody has decided yet; it was rejected
 130  interrupted with Ctrl-C; a followed run goes on
 141  whoever read the output has stopped reading
 """

@@ -101,6 +101,8 @@ def _sum_up(client: "Client", watch: Watch) -> None:
     state: Any = watch.run["state"]
     if state == "succeeded":
         output.hint(f"snakeway get {name}    bring its outputs here")
+    elif state == "paused":
+        output.hint(f"snakeway gates {name}    what it waits for\nsnakeway approve {name}    let it go on")
     elif state in {"failed", "cancelled"}:
         attempts = []
         with suppress(SnakewayError):  # it is only a hint

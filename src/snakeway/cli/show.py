@@ -194,5 +194,7 @@ def _hints(run: "Run", attempts: "list[Attempt]") -> None:
     if run["state"] == "failed":
         output.hint(f"\nsnakeway jobs {name} --failed    what failed")
         hint_at_rerun(name, attempts[-1] if attempts else None)
+    elif run["state"] == "paused":
+        output.hint(f"\nsnakeway gates {name}    what it waits for\nsnakeway approve {name}    let it go on")
     elif run["state"] in {"queued", "running"}:
         output.hint(f"\nsnakeway show {name} --follow    watch it")

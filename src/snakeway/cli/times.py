@@ -16,6 +16,11 @@ def parse(text: str | None) -> datetime | None:
     return moment.replace(tzinfo=UTC) if moment and moment.tzinfo is None else moment
 
 
+def rfc3339(t: float) -> str:
+    """Return seconds since the epoch as the server writes times."""
+    return datetime.fromtimestamp(t, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
 def local(text: str | None) -> str:
     """Return a time of the server's in the local zone, to the second."""
     moment = parse(text)

@@ -96,18 +96,7 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any], *, field: str, new: 
 
 def config_file(path: Path) -> dict[str, Any]:
     """Read a configuration file, JSON or YAML by its content; raises Invalid."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise Invalid(f"cannot read {path}: {error.strerror}", field="--configfile") from error
-    except UnicodeDecodeError as error:
-        raise Invalid(f"{path} is not a text file", field="--configfile") from error
-    try:
-        value = _json(text)
-    except (ValueError, RecursionError) as error:
-        if path.suffix == ".json":
-            raise Invalid(f"{path} is not JSON: {error}", field="--configfile") from error
-        value = _yaml(path, text)
+    value = document(path, "--configfile")
     if value is None:
         return {}
     if not isinstance(value, dict):
@@ -117,24 +106,38 @@ def config_file(path: Path) -> dict[str, Any]:
     return value
 
 
-def _yaml(path: Path, text: str) -> Any:
+def document(path: Path, field: str) -> Any:
+    """Read a file, JSON or YAML by its content; raises Invalid that names the option ``field``."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise Invalid(f"cannot read {path}: {error.strerror}", field=field) from error
+    except UnicodeDecodeError as error:
+        raise Invalid(f"{path} is not a text file", field=field) from error
+    try:
+        return _json(text)
+    except (ValueError, RecursionError) as error:
+        if path.suffix == ".json":
+            raise Invalid(f"{path} is not JSON: {error}", field=field) from error
+        return _yaml(path, text, field)
+
+
+def _yaml(path: Path, text: str, field: str) -> Any:
     try:
         import yaml  # not a part of the base installation
     except ModuleNotFoundError as error:
         raise Invalid(
             f"{path} is not JSON, and YAML needs a package that is not installed: pip install pyyaml",
-            field="--configfile",
+            field=field,
         ) from error
     try:
         # Through JSON, because that is what is sent: keys become text, and what JSON does not know is refused.
         return json.loads(json.dumps(yaml.safe_load(text), allow_nan=False))
     except yaml.YAMLError as error:
         reason = " ".join(str(error).split())
-        raise Invalid(f"{path} is not valid YAML: {reason}", field="--configfile") from error
+        raise Invalid(f"{path} is not valid YAML: {reason}", field=field) from error
     except (TypeError, ValueError, RecursionError) as error:
-        raise Invalid(
-            f"{path} has a value that JSON cannot hold ({error}); put it in quotes", field="--configfile"
-        ) from error
+        raise Invalid(f"{path} has a value that JSON cannot hold ({error}); put it in quotes", field=field) from error
 
 
 def resources(assignments: Iterable[str]) -> dict[str, dict[str, int | str]]:
@@ -170,6 +173,14 @@ def labels(assignments: Iterable[str]) -> dict[str, str]:
             raise Invalid(f"{assignment!r} is not KEY=VALUE, such as project=plankton", field="--label")
         result[key] = value
     return result
+
+
+def seconds(text: str) -> float:
+    """Read ``12h``, ``14d``; returns seconds. Raises Invalid."""
+    span = _SPAN.fullmatch(text.strip())
+    if not span:
+        raise Invalid(f"{text!r} is not a span of time such as 30m, 12h or 14d", field="--deadline")
+    return float(span[1]) * _SPAN_S[span[2]]
 
 
 def point_in_time(text: str, now: datetime) -> str:

@@ -4,17 +4,17 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from snakeway.cli import times
 from snakeway.model.job import Job, JobState, last_words, merge
 from snakeway.wire import EventType
 
 if TYPE_CHECKING:
     from snakeway.client import Run, StreamEvent
 
-_SUCCEEDED, _FAILED, _CANCELLED = 0, 1, 3
-_BY_STATE = {"succeeded": _SUCCEEDED, "cancelled": _CANCELLED}
+_SUCCEEDED, _FAILED, _CANCELLED, _PAUSED = 0, 1, 3, 8
+_BY_STATE = {"succeeded": _SUCCEEDED, "cancelled": _CANCELLED, "paused": _PAUSED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +70,11 @@ class Watch:
         if self.run["state"] == self.told:
             return []
         self.told = self.run["state"]
-        at = self.run["ended_at"] or _moment(self.clock())
+        at = self.run["ended_at"] or times.rfc3339(self.clock())
         return [Line(at, f"run {self.run['id']}", self.run["state"], self.run["error"] or "", important=True)]
 
     def _lines(self, type_: str, data: dict[str, Any]) -> Iterable[Line]:
-        at = _moment(data["t"])
+        at = times.rfc3339(data["t"])
         subject = f"attempt {self.attempt}"
         match type_:
             case EventType.ATTEMPT_STARTED:
@@ -131,7 +131,3 @@ def _how_failed(job: Job) -> str:
     how = f"signal {job.signal}" if job.signal else f"exit code {job.exit_code}" if job.exit_code else "failed"
     said = last_words(job.log_tail, job.message)
     return f"{how}: {said}" if said else how
-
-
-def _moment(t: float) -> str:
-    return datetime.fromtimestamp(t, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -174,6 +174,19 @@ class Client:
         address = f"{_run(run_id)}/artifacts/{quote(path.encode(errors='surrogateescape'), safe='/')}"
         files.Download(self._transport, address, destination, sha256, progress).run()
 
+    def gates(self, states: Sequence[str] = ()) -> Iterator[nouns.Gate]:
+        """Yield the gates of all runs, those of the newest run first."""
+        where: Params = {"state": list(states), "limit": _PAGE}
+        return _all(lambda cursor: self._get("/gates", {**where, "cursor": cursor}))
+
+    def run_gates(self, run_id: str) -> nouns.RunGates:
+        """Return the gates that a run has reached, and what was decided about them."""
+        return cast("nouns.RunGates", self._get(f"{_run(run_id)}/gates"))
+
+    def decide(self, run_id: str, choice: nouns.Choice) -> nouns.DecisionAnswer:
+        """Approve or reject a gate."""
+        return cast("nouns.DecisionAnswer", self._transport.ask("POST", f"{_run(run_id)}/decisions", body=choice))
+
     def workflows(self) -> list[nouns.Workflow]:
         """Return the catalog's workflows."""
         return list(_all(lambda cursor: self._get("/workflows", {"cursor": cursor})))

@@ -150,6 +150,55 @@ class Job(_Try):
     tries: list[dict[str, Any]]
 
 
+class Evidence(TypedDict):
+    path: str
+    size_bytes: int
+    sha256: str
+
+
+class Gate(TypedDict):
+    run_id: str
+    name: str
+    state: str
+    rule: str
+    wildcards: dict[str, str]
+    title: str
+    evidence: list[Evidence]
+    digest: str
+    schema: dict[str, Any] | None
+    asked_at: str
+    deadline_at: str | None
+    answer: Any
+    comment: str
+    decided_by: str | None
+    decided_at: str | None
+
+
+class Decision(TypedDict):
+    gate: str
+    verdict: str
+    answer: Any
+    comment: str
+    digest: str
+    decided_by: str
+    decided_at: str
+
+
+class RunGates(TypedDict):
+    gates: list[Gate]
+    decisions: list[Decision]
+
+
+class Choice(TypedDict, total=False):
+    """The body of a decision; ``gate`` and ``verdict`` have to be there."""
+
+    gate: str
+    verdict: str
+    answer: Any
+    comment: str
+    digest: str
+
+
 class RuleStates(TypedDict):
     rule: str
     states: dict[str, int]
@@ -213,3 +262,8 @@ class Rerun(Overrides, total=False):
 class RerunAnswer(TypedDict):
     run: Run
     attempt: Attempt
+
+
+class DecisionAnswer(TypedDict):
+    run: Run
+    gate: Gate

@@ -38,6 +38,7 @@ class AttemptReason(StrEnum):
     SUBMIT = "submit"
     RERUN = "rerun"
     RECOVERY = "recovery"  # the attempt before it was lost
+    APPROVAL = "approval"  # somebody approved a gate
 
 
 _S = AttemptState

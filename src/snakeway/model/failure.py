@@ -26,6 +26,7 @@ class FailureKind(StrEnum):
     INVALID_CONFIG       the configuration is not what the workflow wants.
     INVALID_WORKFLOW     the workflow's rules cannot be understood.
     LOCKED               another snakemake works in the directory, or has left its lock there.
+    REJECTED             a person rejected what the gate shows.
     CANCELLED            somebody asked for the end.
     UNKNOWN              nothing is known.
     """
@@ -44,6 +45,7 @@ class FailureKind(StrEnum):
     INVALID_CONFIG = "invalid_config"
     INVALID_WORKFLOW = "invalid_workflow"
     LOCKED = "locked"
+    REJECTED = "rejected"
     CANCELLED = "cancelled"
     UNKNOWN = "unknown"
 

@@ -16,6 +16,7 @@ class JobState(StrEnum):
     SUBMITTED  handed to the executor: waits for, or runs on, a cluster.
     RUNNING    known to have started.
     SUCCEEDED, FAILED   as Snakemake said. A failed try that Snakemake repeats brings the job back to SUBMITTED.
+    WAITING    it is a gate, and waits for a person's decision; Snakemake counts it as failed.
     CANCELLED  its attempt was stopped before the job ended.
     LOST       its attempt ended without a word about the job; whether its outputs are complete, Snakemake knows.
     """
@@ -24,13 +25,15 @@ class JobState(StrEnum):
     RUNNING = "running"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
+    WAITING = "waiting"
     CANCELLED = "cancelled"
     LOST = "lost"
 
 
 _NAME_CHARACTERS = 255  # of a rule or external id that is kept
 SHELL_SIGNAL_BASE = 128  # a shell's exit code for a program that a signal ended is this plus the signal's number
-ENDED = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED, JobState.LOST})
+ENDED = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.WAITING, JobState.CANCELLED, JobState.LOST})
+UNSUCCESSFUL = frozenset({JobState.FAILED, JobState.WAITING})  # to Snakemake both have failed
 
 
 @dataclass(slots=True)
@@ -104,7 +107,7 @@ def _merge_start(job: Job, event: Event) -> None:
     number = int(event.get("try", 1))
     if number <= job.try_number:
         return
-    if job.try_number and job.state is JobState.FAILED:
+    if job.try_number and job.state in UNSUCCESSFUL:
         job.tries.append(_ended_try(job))
     job.try_number = number
     job.state = JobState.RUNNING if event.get("local") else JobState.SUBMITTED
@@ -140,9 +143,10 @@ def _merge_finish(job: Job, event: Event) -> None:
 def _merge_failure(job: Job, event: Event) -> None:
     if int(event.get("try", 1)) < job.try_number or job.state is JobState.SUCCEEDED:
         return
-    if job.state is JobState.FAILED and job.message is not None:
+    if job.state in UNSUCCESSFUL and job.message is not None:
         return
-    job.state = JobState.FAILED
+    gate = event.get("gate")
+    job.state = JobState.WAITING if gate and not gate.get("rejected") else JobState.FAILED
     job.rule = job.rule or str(event.get("rule") or "")[:_NAME_CHARACTERS]
     job.ended_at = float(event["t"])
     job.exit_code, job.signal = event.get("exit_code"), event.get("signal")

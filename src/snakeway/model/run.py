@@ -1,6 +1,7 @@
 """A run is what a user asked for; its state is settled from its attempts, never set by hand."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 
 from snakeway.model.attempt import HELD, AttemptState
@@ -26,6 +27,7 @@ class RunState(StrEnum):
 _R = RunState
 ENDED = frozenset({_R.SUCCEEDED, _R.FAILED, _R.CANCELLED})
 ACTIVE = frozenset({_R.QUEUED, _R.RUNNING})
+RESTING = ENDED | {_R.PAUSED}  # nothing happens by itself
 
 # A re-run brings an ended run back to the queue; nothing else leaves an end.
 MOVES: dict[RunState, frozenset[RunState]] = {
@@ -45,8 +47,18 @@ _FROM_ENDED_ATTEMPT = {
 }
 
 
-def settle(attempts: Sequence[tuple[AttemptState, bool]]) -> RunState:
+@dataclass(frozen=True, slots=True)
+class Gates:
+    """How the gates stand that alone kept the newest attempt from succeeding."""
+
+    refused: bool = False  # one of them was rejected, or not decided in time
+    stop_requested: bool = False  # somebody does not want to wait any more
+
+
+def settle(attempts: Sequence[tuple[AttemptState, bool]], gates: Gates | None = None) -> RunState:
     """Return the run's state from its attempts, oldest first, each as (state, is a dry run).
+
+    ``gates`` is None unless the newest attempt failed for nothing but gates.
 
     A dry run of a run that has real attempts is a question about it and does not change its state. The sequence must
     not be empty: a run is committed together with its first attempt.
@@ -57,6 +69,8 @@ def settle(attempts: Sequence[tuple[AttemptState, bool]]) -> RunState:
         return RunState.QUEUED
     if newest in HELD:
         return RunState.RUNNING
+    if newest is AttemptState.FAILED and gates is not None and not gates.refused:
+        return RunState.CANCELLED if gates.stop_requested else RunState.PAUSED
     return _FROM_ENDED_ATTEMPT[newest]
 
 

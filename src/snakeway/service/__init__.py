@@ -5,7 +5,8 @@ and from the run's directory.
 """
 
 from snakeway.service.commands import Commands
+from snakeway.service.gates import Choice, Gates
 from snakeway.service.reads import Reads
 from snakeway.service.submission import Rerun, Submission
 
-__all__ = ["Commands", "Reads", "Rerun", "Submission"]
+__all__ = ["Choice", "Commands", "Gates", "Reads", "Rerun", "Submission"]

@@ -25,6 +25,7 @@ from snakeway.model.run import RunState
 from snakeway.model.user import Action, User
 from snakeway.rows import AttemptRow, RunRow, now
 from snakeway.service.access import find
+from snakeway.service.gates import Gates
 from snakeway.service.submission import Rerun, Submission, check
 from snakeway.settings import Settings
 from snakeway.store import Store, Transaction, attempts, runs
@@ -44,6 +45,7 @@ class Commands:
         self._catalog = catalog
         self._settings = settings
         self._wake = wake
+        self.gates = Gates(store, wake)
 
     def submit(
         self, user: User, submission: Submission, *, idempotency_key: str | None = None, traceparent: str | None = None

@@ -1,6 +1,7 @@
 """Attempts in the database: the queue, the leases, the moves."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any
 
@@ -8,8 +9,9 @@ from sqlalchemy import func, or_, update
 from sqlalchemy.orm import defer
 from sqlmodel import col, select
 
-from snakeway.model.attempt import HELD, MOVES, AttemptState
-from snakeway.rows import AttemptRow, RunRow
+from snakeway import ids
+from snakeway.model.attempt import HELD, MOVES, AttemptReason, AttemptState, Overrides
+from snakeway.rows import AttemptRow, RunRow, now
 from snakeway.store.database import Transaction
 
 _CANDIDATES = 10  # of one owner, looked at in one claim: those before may be locked by other supervisors
@@ -19,6 +21,29 @@ def add(tx: Transaction, attempt: AttemptRow) -> None:
     """Insert an attempt; its run must be in the transaction or the database."""
     tx.add(attempt)
     tx.flush()
+
+
+def add_next(
+    tx: Transaction, before: AttemptRow, reason: AttemptReason, overrides: Overrides | None = None
+) -> AttemptRow:
+    """Queue an attempt that does what ``before`` did, but what it forced: that has been done."""
+    numbers = select(func.max(AttemptRow.number)).where(col(AttemptRow.run_id) == before.run_id)
+    known = overrides or Overrides.from_json(before.overrides)
+    attempt = AttemptRow(
+        id=ids.new_id(),
+        run_id=before.run_id,
+        number=(tx.exec(numbers).one() or 0) + 1,
+        owner=before.owner,
+        reason=reason,
+        dry_run=before.dry_run,
+        target=before.target,
+        digest=before.digest,
+        config=before.config,
+        overrides=asdict(known if reason is AttemptReason.RECOVERY else replace(known, forcerun=[], forceall=False)),
+        created_at=now(),
+    )
+    add(tx, attempt)
+    return attempt
 
 
 def get(tx: Transaction, attempt_id: str) -> AttemptRow | None:

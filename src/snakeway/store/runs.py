@@ -9,10 +9,12 @@ from sqlalchemy import delete, func, update
 from sqlmodel import col, select
 
 from snakeway import ids
+from snakeway.model import gate as gate_rules
 from snakeway.model import run as rules
 from snakeway.model.attempt import AttemptState
 from snakeway.model.run import RunState
 from snakeway.rows import AttemptRow, IdempotencyRow, RunLabelRow, RunRow, now
+from snakeway.store import gates
 from snakeway.store.database import Transaction
 from snakeway.store.page import Page, cut, decode
 
@@ -110,7 +112,7 @@ def settle(tx: Transaction, run_id: str) -> RunRow:
         .where(col(AttemptRow.run_id) == run_id)
         .order_by(col(AttemptRow.number))
     )
-    new = rules.settle([(AttemptState(state), dry_run) for state, dry_run in tx.exec(query).all()])
+    new = rules.settle([(AttemptState(state), dry_run) for state, dry_run in tx.exec(query).all()], _gates(tx, run))
     if new is run.state:
         return run
     if new not in rules.MOVES[run.state]:
@@ -125,6 +127,22 @@ def settle(tx: Transaction, run_id: str) -> RunRow:
         run.started_at = run.started_at or (now() if new is RunState.RUNNING else None)
     tx.add(run)
     return run
+
+
+def _gates(tx: Transaction, run: RunRow) -> rules.Gates | None:
+    """Return how the gates stand, if the newest attempt failed for nothing else; the run's error tells it."""
+    query = select(AttemptRow.id, AttemptRow.gates_only).where(col(AttemptRow.run_id) == run.id)
+    newest = tx.exec(query.where(col(AttemptRow.dry_run).is_(False)).order_by(col(AttemptRow.number).desc())).first()
+    if newest is None or not newest[1]:
+        return None
+    asked = [(gate.name, gate.state, gate.decided_by, gate.comment) for gate in gates.asked_by(tx, run.id, newest[0])]
+    run.error = gate_rules.sentence(asked)
+    stop_requested = run.stop_requested_at is not None
+    if stop_requested:
+        run.error = "Cancelled on request."
+    tx.add(run)
+    tx.flush()
+    return rules.Gates(any(state in gate_rules.REFUSED for _, state, _, _ in asked), stop_requested)
 
 
 def remove(tx: Transaction, run_id: str) -> None:

@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from snakeway import ids
 from snakeway.model import failure as failures
+from snakeway.model import gate as gate_rules
 from snakeway.model import job as job_rules
 from snakeway.model import run as run_rules
 from snakeway.model.attempt import AttemptReason, AttemptState, Exit, outcome
 from snakeway.model.failure import Failure, FailureKind
 from snakeway.rows import AttemptRow, RunRow, now
-from snakeway.store import Transaction, attempts, jobs, runs
+from snakeway.store import Transaction, attempts, gates, jobs, runs
 
 _SENTENCE_LENGTH = 1000
 
@@ -37,13 +37,23 @@ def end(
     closed = job_rules.close(jobs.load_not_succeeded(tx, attempt.id), at=ended_at.timestamp(), stopped_at=stopped_at)
     jobs.save(tx, run.id, attempt.id, closed)
     failed = jobs.failures(tx, attempt.id)
-    error, failure = (refused, None) if refused else _why(current, state, exit_, failed)
+    asked = gates.asked_by(tx, run.id, attempt.id)
+    gates_only = (
+        state is AttemptState.FAILED and bool(asked) and all(kind == FailureKind.REJECTED for _, kind, _ in failed)
+    )
+    error: str | None = refused
+    failure = None
+    if gates_only:
+        error = gate_rules.sentence([(gate.name, gate.state, gate.decided_by, gate.comment) for gate in asked])
+    elif not refused:
+        error, failure = _why(current, state, exit_, failed)
     values: dict[str, Any] = {
         "ended_at": ended_at,
         "exit_code": exit_.exit_code if exit_ else None,
         "exit_signal": exit_.signal if exit_ else None,
         "error": error,
         "failure": failure,
+        "gates_only": gates_only,
         "suggestion": _suggestion(state, failure, failed),
         "jobs_done": jobs.count(tx, attempt.id, job_rules.JobState.SUCCEEDED),
         "jobs_failed": jobs.count(tx, attempt.id, job_rules.JobState.FAILED),
@@ -60,6 +70,10 @@ def end(
     tx.add(run)
     if state is AttemptState.LOST:
         _recover(tx, run, current, max_recoveries)
+    went_well = gates_only or state is AttemptState.SUCCEEDED
+    if went_well and stop is None and not current.dry_run and gates.any_pending(tx, run.id):
+        # Approved while the attempt was under way, which had begun without knowing of it.
+        attempts.add_next(tx, current, AttemptReason.APPROVAL)
     return runs.settle(tx, run.id)
 
 
@@ -70,22 +84,7 @@ def _recover(tx: Transaction, run: RunRow, lost: AttemptRow, max_recoveries: int
         states, stop_requested=run.stop_requested_at is not None, max_recoveries=max_recoveries
     ):
         return
-    attempts.add(
-        tx,
-        AttemptRow(
-            id=ids.new_id(),
-            run_id=run.id,
-            number=earlier[-1].number + 1,
-            owner=run.owner,
-            reason=AttemptReason.RECOVERY,
-            dry_run=lost.dry_run,
-            target=lost.target,
-            digest=lost.digest,
-            config=lost.config,
-            overrides=lost.overrides,
-            created_at=now(),
-        ),
-    )
+    attempts.add_next(tx, lost, AttemptReason.RECOVERY)
 
 
 _FailedJobs = Sequence[tuple[str, str | None, dict[str, Any] | None]]

@@ -10,15 +10,17 @@ from typing import Any
 
 from snakeway import wire
 from snakeway.directory import AttemptDirectory
+from snakeway.gatefile import request_from
 from snakeway.model import complaint
 from snakeway.model import job as rules
-from snakeway.model.failure import Failure
-from snakeway.model.job import Job, JobState
+from snakeway.model.failure import Failure, FailureKind
+from snakeway.model.job import UNSUCCESSFUL, Job, JobState
 from snakeway.rows import AttemptRow
-from snakeway.store import Transaction, attempts, jobs
+from snakeway.store import Transaction, attempts, gates, jobs
 from snakeway.wire import Event, EventType
 
 _NAME_CHARACTERS = 255  # what the columns of names hold
+_GATE_CHARACTERS = 1024
 CHUNK_BYTES = 2 * 1024 * 1024  # of events in one transaction
 PLAN_JOBS = 500  # jobs a plan lists one by one; it counts all of them
 _JOB_EVENTS = frozenset(
@@ -64,7 +66,10 @@ def take(tx: Transaction, attempt: AttemptRow, events: list[Event], offset: int,
             rules.merge(job, event)
             if job.state is JobState.FAILED and job.failure is None and event["type"] == EventType.JOB_FAILED:
                 rules.blame(job, judge(job, event))
+            if event.get("gate") and job.failure_kind in (None, FailureKind.REJECTED):
+                _ask(tx, attempt, job, event["gate"])
     jobs.save(tx, attempt.run_id, attempt.id, taken.jobs.values())
+    _pass_gates(tx, attempt, taken.jobs.values())
     taken.ended = [
         job
         for job in taken.jobs.values()
@@ -75,6 +80,20 @@ def take(tx: Transaction, attempt: AttemptRow, events: list[Event], offset: int,
     if not attempts.note(tx, attempt.id, attempt.lease_owner, **taken.values):
         raise LeaseLost(attempt.id)  # rolls everything back: the new holder takes these events in
     return taken
+
+
+def _ask(tx: Transaction, attempt: AttemptRow, job: Job, told: dict[str, Any]) -> None:
+    request = request_from(told)
+    if request is not None and 0 < len(request.gate) <= _GATE_CHARACTERS and job.state in UNSUCCESSFUL:
+        gates.ask(tx, attempt.run_id, attempt.id, job, request)
+
+
+def _pass_gates(tx: Transaction, attempt: AttemptRow, touched: Iterable[Job]) -> None:
+    """Note gates that are open no more because their evidence is again what somebody approved before."""
+    made = {output for job in touched if job.state is JobState.SUCCEEDED for output in job.outputs}
+    for gate in gates.waiting(tx, attempt.run_id) if made else ():
+        if gate.name in made:
+            gates.restore(tx, gate)
 
 
 def _about_attempt(values: dict[str, Any], event: Event) -> None:

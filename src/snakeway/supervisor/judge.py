@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 
-from snakeway.model.failure import Bounds, Facts, Failure
+from snakeway.model import gate as gate_rules
+from snakeway.model.failure import Bounds, Facts, Failure, FailureKind
+from snakeway.model.gate import GateState
 from snakeway.model.job import Job
 from snakeway.rows import AttemptRow
 from snakeway.settings import Settings
@@ -28,6 +30,12 @@ def judge_for(diagnosis: Diagnosis, settings: Settings, attempt: AttemptRow, eve
     host = attempt.host or next((str(event["host"]) for event in started if event.get("host")), None)
 
     def judge(job: Job, event: Event) -> Failure:
+        gate = event.get("gate")
+        if gate:  # one that waits has not failed; this one was rejected
+            told = gate["rejected"] if isinstance(gate.get("rejected"), dict) else {}
+            by, reason = str(told.get("by") or "Somebody"), str(told.get("reason") or "")
+            said = gate_rules.sentence([(str(gate.get("gate")), GateState.REJECTED, by, reason)])
+            return Failure(FailureKind.REJECTED, said, job.exit_code, host=host)
         scheduler = words.get(job.external_id or "")
         oom = event.get("oom_killed")
         facts = Facts(

@@ -8,14 +8,16 @@ ticks takes over.
 import logging
 import os
 import threading
-from datetime import datetime, timedelta
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 
 from snakeway import ids
 from snakeway.catalog import Catalog
 from snakeway.errors import SnakewayError, Unavailable
+from snakeway.gatefile import Decision
 from snakeway.rows import AttemptRow, RunRow, SupervisorRow, now
 from snakeway.settings import Settings
-from snakeway.store import Store, artifacts, attempts, runs, supervisors
+from snakeway.store import Store, artifacts, attempts, gates, runs, supervisors
 from snakeway.supervisor import collect
 from snakeway.supervisor.end import end
 from snakeway.supervisor.prepare import prepare
@@ -30,6 +32,7 @@ _BEATS_PER_LEASE = 3
 _FORGET_AFTER_LEASES = 100
 _ADOPT_AT_ONCE = 100
 _COLLECT_AT_ONCE = 100
+_GATES_AT_ONCE = 100
 _COLLECTOR_S = 2  # an ending supervisor waits no longer for a digest; its successor computes it
 _AFTER_TROUBLE_S = 2
 
@@ -116,6 +119,7 @@ class Supervisor:
                 if can_tell(self._settings, row) and attempts.adopt(tx, row, self.id, at + lease)
             ]
             artifacts.take_over(tx, self.id, [row.id for row in supervisors.alive(tx, at - lease)])
+        self._gates(at)
         for row in adopted:
             log.info("adopted attempt %s of run %s", row.id, row.run_id)
             self._watches[row.id] = self._watch(row, launched_at=None)
@@ -152,11 +156,14 @@ class Supervisor:
         with self._store.read() as tx:
             run = runs.get(tx, row.run_id)
             earlier = [attempt for attempt in attempts.of_run(tx, row.run_id) if attempt.number < row.number]
+            decisions = [] if row.dry_run else gates.to_deliver(tx, row.run_id)
+            waiting = gates.waiting(tx, row.run_id)
         if run is None:
             return
         try:
             traceparent = self._report.attempt_traceparent(run, row)
-            directory = prepare(run, row, earlier, self._catalog, self._settings, traceparent)
+            directory = prepare(run, row, earlier, decisions, waiting, self._catalog, self._settings, traceparent)
+            self._delivered(row, decisions)
         except Unavailable:
             raise
         except (SnakewayError, OSError, ValueError) as error:
@@ -167,6 +174,28 @@ class Supervisor:
         except (OSError, EOFError) as error:
             # The forkserver was killed, or the machine has no room for a process: tried again after a grace.
             log.warning("could not launch attempt %s: %s", row.id, error)
+
+    def _delivered(self, row: AttemptRow, decisions: Sequence[Decision]) -> None:
+        # Crash before this: another attempt is queued behind this one, which finds nothing to do.
+        if decisions:
+            with self._store.write() as tx:
+                gates.delivered(tx, row.run_id, datetime.fromtimestamp(max(each.at for each in decisions), UTC))
+
+    def _gates(self, at: datetime) -> None:
+        """Close gates whose deadline has passed, and tell of decisions."""
+        with self._store.read() as tx:
+            due = gates.any_due(tx, at)
+            untold = self._report.on and gates.any_untold(tx)
+        if due:
+            with self._store.write() as tx:
+                for run_id in gates.due(tx, at, _GATES_AT_ONCE):
+                    runs.lock(tx, run_id)
+                    gates.expire(tx, run_id, at)
+                    runs.settle(tx, run_id)
+        if untold:
+            with self._store.write() as tx:
+                told = gates.untold(tx, _GATES_AT_ONCE)
+            self._report.decided(told)
 
     def _refuse(self, row: AttemptRow, error: str) -> None:
         with self._store.write() as tx:

@@ -5,15 +5,18 @@ Every step may be repeated after a crash; nothing here starts a process.
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from snakeway.catalog import Catalog
 from snakeway.directory import AttemptDirectory, read_json, run_directory, write_json
+from snakeway.gatefile import Decision, write_decision
 from snakeway.model.attempt import AttemptState, Overrides
 from snakeway.model.failure import FailureKind
-from snakeway.rows import AttemptRow, RunRow
+from snakeway.rows import AttemptRow, GateRow, RunRow
 from snakeway.settings import Settings
 from snakeway.supervisor import command
 from snakeway.supervisor.stop import Graces
@@ -23,6 +26,8 @@ def prepare(
     run: RunRow,
     attempt: AttemptRow,
     earlier: Sequence[AttemptRow],
+    decisions: Sequence[Decision],
+    waiting: Sequence[GateRow],
     catalog: Catalog,
     settings: Settings,
     traceparent: str | None,
@@ -35,6 +40,8 @@ def prepare(
     directory = run_directory(settings.data_dir, run.id)
     directory.create(run.id)
     catalog.materialise(attempt.digest, directory.path)
+    for decision in decisions:
+        write_decision(directory.path, decision)
     folder = directory.attempt(attempt.number)
     _set_aside(folder, attempt.id)
     folder.path.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -50,7 +57,7 @@ def prepare(
         attempt=folder,
         profile=target.path,
         profile_options=target.profile,
-        overrides=Overrides.from_json(attempt.overrides),
+        overrides=_asking_again(attempt, earlier, waiting, directory.path),
         has_config=bool(attempt.config),
         wants_plan=attempt.wants_plan,
         dry_run=attempt.dry_run,
@@ -61,6 +68,25 @@ def prepare(
     )
     write_json(folder.command, command.build(order), sync=True)
     return folder.path
+
+
+def _asking_again(
+    attempt: AttemptRow, earlier: Sequence[AttemptRow], waiting: Sequence[GateRow], directory: Path
+) -> Overrides:
+    """Return the attempt's overrides, with the gates that wait forced.
+
+    Snakemake does not miss their outputs if what depends on them was made before. Only those of an attempt that asked
+    for the same: what is forced becomes a target, and a rule that is not there any more would be an error.
+    """
+    overrides = Overrides.from_json(attempt.overrides)
+    same = {before.id for before in earlier if _asks_for(before) == _asks_for(attempt)}
+    missing = [gate.name for gate in waiting if gate.attempt_id in same and not (directory / gate.name).exists()]
+    return replace(overrides, forcerun=[*overrides.forcerun, *missing])
+
+
+def _asks_for(attempt: AttemptRow) -> tuple[Any, ...]:
+    overrides = Overrides.from_json(attempt.overrides)
+    return attempt.digest, attempt.config, overrides.targets, overrides.until
 
 
 def _set_aside(folder: AttemptDirectory, attempt_id: str) -> None:

@@ -1,11 +1,13 @@
 """What the supervisor tells the outside world about runs: spans of runs and attempts, and metrics."""
 
+from collections.abc import Sequence
+
 from snakeway.model.attempt import AttemptState
 from snakeway.model.job import Job
 from snakeway.model.run import ENDED, RunState
-from snakeway.rows import AttemptRow, RunRow
+from snakeway.rows import AttemptRow, DecisionRow, RunRow
 from snakeway.store import Store, jobs, runs
-from snakeway.telemetry import Result, SpanRef, Spans, attempt_ref, names
+from snakeway.telemetry import Result, SpanRef, Spans, attempt_ref, names, run_ref
 from snakeway.telemetry.metrics import Metrics
 
 _RUN_RESULTS = {
@@ -42,6 +44,21 @@ class Report:
         for job in ended:
             queue_s = _between(job.submitted_at, job.started_at)
             self._metrics.job_ended(job.state, job.rule, queue_s, _between(job.started_at, job.ended_at))
+
+    @property
+    def on(self) -> bool:
+        """Whether spans are sent."""
+        return self._spans.on
+
+    def decided(self, decisions: Sequence[DecisionRow]) -> None:
+        """Send the spans of decisions about gates: from the question to the answer, below the span of the run."""
+        for decision in decisions:
+            with self._store.read() as tx:
+                run = runs.get(tx, decision.run_id)
+            if run is not None:
+                ref = run_ref(run.id, SpanRef.parse(run.traceparent))
+                times = (decision.asked_at.timestamp(), decision.decided_at.timestamp())
+                self._spans.gate(ref, decision.id, decision.gate, times, decision.verdict, decision.decided_by)
 
     def run_settled(self, run: RunRow) -> None:
         """Count the run if it has ended."""

@@ -10,6 +10,7 @@ SERVICE_NAME = "snakeway"
 
 SPAN_RUN = "run"  # then the workflow's name
 SPAN_ATTEMPT = "attempt"
+SPAN_GATE = "gate"  # then the gate's name
 SPAN_JOB = "job"  # then the rule's name
 EVENT_LOG = "log"  # the end of a failed job's log, as an event of its span
 
@@ -53,3 +54,6 @@ ATTEMPT_NUMBER = "snakeway.attempt.number"
 ATTEMPT_REASON = "snakeway.attempt.reason"
 TARGET = "snakeway.target"
 OWNER = "snakeway.owner"
+GATE = "snakeway.gate"
+VERDICT = "snakeway.gate.verdict"
+DECIDED_BY = "snakeway.gate.decided_by"

@@ -136,6 +136,14 @@ class Spans:
         name = f"{names.SPAN_RUN} {workflow}"
         self._send(run_ref(run_id, caller), caller, name, (start, end), (result, message), known)
 
+    def gate(
+        self, run: SpanRef, decision_id: str, gate: str, times: tuple[float, float], verdict: str, decided_by: str
+    ) -> None:
+        """Tell of a decision about a gate, from the question to the answer, below the span ``run``."""
+        known: dict[str, Attribute] = {names.GATE: gate, names.VERDICT: verdict, names.DECIDED_BY: decided_by}
+        ref = run.beside(decision_id)
+        self._send(ref, run, f"{names.SPAN_GATE} {gate}", times, (Result.SUCCESS, ""), known)
+
     def attempt(
         self,
         run_id: str,

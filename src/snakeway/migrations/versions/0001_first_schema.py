@@ -94,6 +94,7 @@ def upgrade() -> None:
         sa.Column("error", sa.Text(), nullable=True),
         sa.Column("failure", sa.JSON(none_as_null=True), nullable=True),
         sa.Column("suggestion", sa.JSON(none_as_null=True), nullable=True),
+        sa.Column("gates_only", sa.Boolean(), nullable=False),
         sa.Column("events_offset", sa.BigInteger(), nullable=False),
         sa.Column("events_lost", sa.Integer(), nullable=False),
         sa.Column("snakemake_version", sa.String(length=32), nullable=True),
@@ -112,6 +113,49 @@ def upgrade() -> None:
         batch_op.create_index("ix_attempt_lease", ["state", "lease_expires_at"], unique=False)
         batch_op.create_index("ix_attempt_queue", ["state", "owner", "id"], unique=False)
 
+    op.create_table(
+        "gate",
+        sa.Column("run_id", sa.String(length=36), nullable=False),
+        sa.Column("name", sa.String(length=1024), nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("attempt_id", sa.String(length=36), nullable=False),
+        sa.Column("job_number", sa.Integer(), nullable=False),
+        sa.Column("rule", sa.String(length=255), nullable=False),
+        sa.Column("wildcards", sa.JSON(), nullable=False),
+        sa.Column("title", sa.Text(), nullable=False),
+        sa.Column("evidence", sa.JSON(), nullable=False),
+        sa.Column("digest", sa.String(length=64), nullable=False),
+        sa.Column("answer_schema", sa.JSON(none_as_null=True), nullable=True),
+        sa.Column("asked_at", snakeway.rows.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("deadline_at", snakeway.rows.UtcDateTime(timezone=True), nullable=True),
+        sa.Column("answer", sa.JSON(none_as_null=True), nullable=True),
+        sa.Column("comment", sa.Text(), nullable=False),
+        sa.Column("decided_by", sa.String(length=255), nullable=True),
+        sa.Column("decided_at", snakeway.rows.UtcDateTime(timezone=True), nullable=True),
+        sa.Column("pending", sa.Boolean(), nullable=False),
+        sa.ForeignKeyConstraint(["run_id"], ["run.id"], ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("run_id", "name"),
+    )
+    op.create_index("ix_gate_deadline", "gate", ["state", "deadline_at"], unique=False)
+    op.create_index("ix_gate_state", "gate", ["state", "run_id"], unique=False)
+    op.create_table(
+        "decision",
+        sa.Column("id", sa.String(length=36), nullable=False),
+        sa.Column("run_id", sa.String(length=36), nullable=False),
+        sa.Column("gate", sa.String(length=1024), nullable=False),
+        sa.Column("verdict", sa.String(length=16), nullable=False),
+        sa.Column("answer", sa.JSON(none_as_null=True), nullable=True),
+        sa.Column("comment", sa.Text(), nullable=False),
+        sa.Column("digest", sa.String(length=64), nullable=False),
+        sa.Column("decided_by", sa.String(length=255), nullable=False),
+        sa.Column("decided_at", snakeway.rows.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("asked_at", snakeway.rows.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("told", sa.Boolean(), nullable=False),
+        sa.ForeignKeyConstraint(["run_id"], ["run.id"], ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index("ix_decision_gate", "decision", ["run_id", "gate", "id"], unique=False)
+    op.create_index("ix_decision_told", "decision", ["told", "id"], unique=False)
     op.create_table(
         "idempotency",
         sa.Column("owner", sa.String(length=255), nullable=False),
