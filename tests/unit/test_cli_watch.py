@@ -88,7 +88,7 @@ def test_what_is_known_in_the_end() -> None:
 
 
 @pytest.mark.parametrize(
-    ("state", "code"), [("succeeded", 0), ("failed", 1), ("cancelled", 3), ("paused", 1), ("of tomorrow", 1)]
+    ("state", "code"), [("succeeded", 0), ("failed", 1), ("cancelled", 3), ("paused", 8), ("of tomorrow", 1)]
 )
 def test_the_exit_code_is_the_run_s(state: str, code: int) -> None:
     on = watch()
