@@ -57,7 +57,7 @@ def take_out(tx: Transaction, run: RunRow, actor: Actor, size_bytes: int) -> Non
     Crash after the commit: its directory stays, as one that no run knows; :func:`discard` was to come next. It is not
     looked for: after the restore of an older database it could be any run's.
     """
-    if run.state not in run_rules.ENDED:
+    if run.state in run_rules.ACTIVE:
         raise RunActive(f"run {run.id} is {run.state}; wait for its end, or cancel it with 'snakeway cancel {run.id}'")
     if any(attempt.state not in attempt_rules.ENDED for attempt in attempts.of_run(tx, run.id)):
         raise RunActive(f"run {run.id} has a dry run under way; try again when it has ended")

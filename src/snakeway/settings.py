@@ -39,6 +39,12 @@ def _webhook_secret(secret: SecretStr) -> SecretStr:
     return secret
 
 
+def _positive(length: timedelta) -> timedelta:
+    if not length:
+        raise ValueError("a rule must leave some time after the end of a run")
+    return length
+
+
 def _different_urls(webhooks: "list[Webhook]") -> "list[Webhook]":
     if len({webhook.url for webhook in webhooks}) < len(webhooks):
         raise ValueError("an address is there twice; give it one entry with all its states")
@@ -70,7 +76,7 @@ class RetentionRule(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    older_than: Annotated[timedelta, BeforeValidator(_checked(parse_duration)), Field(gt=timedelta())]
+    older_than: Annotated[timedelta, BeforeValidator(_checked(parse_duration)), AfterValidator(_positive)]
     states: Annotated[list[RunState], AfterValidator(lambda states: sorted(_checked(check_states)(states)))] = []
     labels: dict[str, str] = {}
     workflow: str | None = None

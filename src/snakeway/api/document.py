@@ -29,6 +29,8 @@ _TAGS = {
     "artifacts": "Output files.",
     "workflows": "What can be run.",
     "targets": "Where it can run.",
+    "deliveries": "What webhooks were told about a run.",
+    "audit": "What was removed.",
     "health": "For monitoring.",
     "problems": "Documentation of errors.",
 }
