@@ -39,6 +39,12 @@ def _webhook_secret(secret: SecretStr) -> SecretStr:
     return secret
 
 
+def _length(text: object) -> timedelta:
+    if not isinstance(text, str):
+        raise ValueError('a length of time is a text, such as "30d"')
+    return _checked(parse_duration)(text)
+
+
 def _positive(length: timedelta) -> timedelta:
     if not length:
         raise ValueError("a rule must leave some time after the end of a run")
@@ -76,7 +82,7 @@ class RetentionRule(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    older_than: Annotated[timedelta, BeforeValidator(_checked(parse_duration)), AfterValidator(_positive)]
+    older_than: Annotated[timedelta, BeforeValidator(_length), AfterValidator(_positive)]
     states: Annotated[list[RunState], AfterValidator(lambda states: sorted(_checked(check_states)(states)))] = []
     labels: dict[str, str] = {}
     workflow: str | None = None

@@ -88,7 +88,7 @@ def submit(
         "workflow": source,
         "target": target or "local",
         "config": _config(config, configfile, {}),
-        **_overrides(set_resources, set_threads, targets, until, forcerun, forceall),
+        **_overrides(set_resources, set_threads, targets, until, forcerun, forceall),  # type: ignore[typeddict-item]
         "labels": values.labels(label or []),
         "note": note,
         "dry_run": dry_run,
