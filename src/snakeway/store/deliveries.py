@@ -71,9 +71,9 @@ def message(delivery_id: str, run: RunRow, at: datetime) -> dict[str, Any]:
     }
 
 
-def any_due(tx: Transaction, at: datetime) -> bool:
-    """Whether anything is to be sent."""
-    return tx.exec(_due(at).limit(1)).first() is not None
+def any_due(tx: Transaction, at: datetime, busy: Collection[str] = ()) -> bool:
+    """Whether anything is to be sent to an address that is not in ``busy``."""
+    return tx.exec(_due(at, busy).limit(1)).first() is not None
 
 
 def claim(tx: Transaction, at: datetime, until: datetime, busy: Collection[str], limit: int) -> Sequence[DeliveryRow]:
@@ -81,8 +81,7 @@ def claim(tx: Transaction, at: datetime, until: datetime, busy: Collection[str],
 
     Others leave them alone up to ``until``. Crash after the commit: they are due again then.
     """
-    query = _due(at).where(col(DeliveryRow.url).not_in(busy)) if busy else _due(at)
-    query = query.order_by(col(DeliveryRow.next_try_at), col(DeliveryRow.id)).limit(_CANDIDATES)
+    query = _due(at, busy).order_by(col(DeliveryRow.next_try_at), col(DeliveryRow.id)).limit(_CANDIDATES)
     first: dict[str, DeliveryRow] = {}
     for row in tx.exec(query.with_for_update(skip_locked=True)).all():
         first.setdefault(row.url, row)
@@ -91,6 +90,7 @@ def claim(tx: Transaction, at: datetime, until: datetime, busy: Collection[str],
         row.next_try_at = until
         row.try_count += 1
         tx.add(row)
+    tx.flush()
     return taken
 
 
@@ -124,10 +124,11 @@ def list_(tx: Transaction, run_id: str, cursor: str | None, limit: int) -> Page[
     return cut(rows, limit, lambda row: row.id)
 
 
-def _due(at: datetime) -> Any:
-    return select(DeliveryRow).where(
+def _due(at: datetime, busy: Collection[str]) -> Any:
+    query = select(DeliveryRow).where(
         col(DeliveryRow.state) == DeliveryState.PENDING, col(DeliveryRow.next_try_at) <= at
     )
+    return query.where(col(DeliveryRow.url).not_in(busy)) if busy else query
 
 
 def _text(moment: datetime | None) -> str | None:

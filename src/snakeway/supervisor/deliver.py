@@ -73,13 +73,13 @@ class Deliverer:
 
     def claim(self, at: datetime) -> Sequence[DeliveryRow]:
         """Take the messages that are due and whose address is free; the caller has to :meth:`deliver` each."""
-        with self._store.read() as tx:  # a look without the write lock, which is all there is to do most of the time
-            if not deliveries.any_due(tx, at):
-                return []
         with self._lock:
             busy = set(self._busy)
         if len(busy) >= _AT_ONCE:
             return []
+        with self._store.read() as tx:  # a look without the write lock, which is all there is to do most of the time
+            if not deliveries.any_due(tx, at, busy):
+                return []
         with self._store.write() as tx:
             claimed = deliveries.claim(tx, at, at + self._lease, busy, _AT_ONCE - len(busy))
         with self._lock:
