@@ -49,7 +49,7 @@ def serve(settings: Settings, *, embedded: bool = True, ready: Callable[[str], N
         else None
     )
     commands = Commands(store, catalog, settings, supervisor.wake if supervisor else lambda: None)
-    commands.empty_trash()
+    commands.clean_up()
     parts = Parts(settings, commands, Reads(store, catalog, settings), metrics)
     config = uvicorn.Config(
         create_app(parts),

@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from snakeway import ids
 from snakeway.directory import run_directory
 from snakeway.errors import RunActive
 from snakeway.model import attempt as attempt_rules
@@ -23,6 +24,8 @@ from snakeway.store import Store, Transaction, attempts, audit, retention, runs
 from snakeway.store.page import encode
 
 log = logging.getLogger(__name__)
+
+_IN_CHUNK = 500  # bound variables of one SELECT … IN
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +57,7 @@ class Pruned:
 def take_out(tx: Transaction, run: RunRow, actor: Actor, size_bytes: int) -> None:
     """Remove the rows of a locked run and note it. Raises RunActive.
 
-    Crash after the commit: its directory stays, as one that no run knows; :func:`discard` was to come next. It is not
-    looked for: after the restore of an older database it could be any run's.
+    Crash after the commit: its directory is still there, which :func:`discard` was to remove; :func:`clean_up` does.
     """
     if run.state in run_rules.ACTIVE:
         raise RunActive(f"run {run.id} is {run.state}; wait for its end, or cancel it with 'snakeway cancel {run.id}'")
@@ -68,7 +70,7 @@ def take_out(tx: Transaction, run: RunRow, actor: Actor, size_bytes: int) -> Non
 def discard(data_dir: Path, run_id: str) -> None:
     """Remove the directory of a run that has no rows any more; what cannot be removed is logged.
 
-    Crash in the middle: what is left lies in the trash, for :func:`empty_trash`.
+    Crash in the middle: what is left lies in the trash, for :func:`clean_up`.
     """
     trash = _trash(data_dir) / run_id
     with suppress(FileNotFoundError):
@@ -77,11 +79,23 @@ def discard(data_dir: Path, run_id: str) -> None:
         _remove_tree(trash)
 
 
-def empty_trash(data_dir: Path) -> None:
-    """Remove the directories of deleted runs that a crash left half removed."""
+def clean_up(store: Store, data_dir: Path) -> None:
+    """Remove what a crash left of removed runs: their directories, whole or half removed.
+
+    A directory that no run knows is removed only if the audit says that its run was: after the restore of an older
+    database it could be anybody's.
+    """
     with suppress(FileNotFoundError, NotADirectoryError):
         for path in _trash(data_dir).iterdir():
             _remove_tree(path)
+    names: list[str] = []
+    with suppress(FileNotFoundError, NotADirectoryError):
+        names = [path.name for path in (data_dir / "runs").iterdir() if ids.is_id(path.name)]
+    for start in range(0, len(names), _IN_CHUNK):
+        with store.read() as tx:
+            removed = audit.removed(tx, names[start : start + _IN_CHUNK])
+        for run_id in sorted(removed):
+            discard(data_dir, run_id)
 
 
 def size_bytes(data_dir: Path, run_id: str) -> int:

@@ -188,6 +188,30 @@ def test_two_that_remove_at_the_same_time_remove_each_run_once(
     assert sorted(line.run_id for line in lines(store)) == sorted(made)
 
 
+def test_a_crash_between_rows_and_files_is_cleaned_up(
+    store: Store,
+    add_old: AddOld,
+    prune: Callable[..., Pruned],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    crashed, there = add_old(), add_old(days=3)
+    unknown = run_directory(tmp_path, ids.new_id()).path
+    unknown.mkdir(parents=True)
+    with monkeypatch.context() as patched:
+        patched.setattr(removal, "discard", lambda *_: None)
+        prune()
+    assert run_directory(tmp_path, crashed.id).path.exists()
+    removal.clean_up(store, tmp_path)
+    assert not run_directory(tmp_path, crashed.id).path.exists()
+    assert run_directory(tmp_path, there.id).path.exists()
+    assert unknown.exists()
+
+
+def test_cleaning_up_needs_no_run(store: Store, tmp_path: Path) -> None:
+    removal.clean_up(store, tmp_path / "nothing")
+
+
 def test_the_size_counts_each_file_once_and_follows_no_link(tmp_path: Path) -> None:
     run_id = ids.new_id()
     folder = run_directory(tmp_path, run_id).path

@@ -173,7 +173,6 @@ class Commands:
         with self._store.write() as tx:
             run = find(tx, user, run_id, Action.CONTROL, lock=True)
             removal.take_out(tx, run, Actor(user.id, AuditAction.DELETE), size_bytes)
-        # Crash here: a directory that no run knows. It stays: after the restore of an older database it could be any.
         removal.discard(self._settings.data_dir, run_id)
 
     def prune(self, user: User, rule: Rule, *, dry_run: bool, cursor: str | None, limit: int) -> Pruned:
@@ -191,9 +190,9 @@ class Commands:
             dry_run=dry_run,
         )
 
-    def empty_trash(self) -> None:
-        """Remove the directories of deleted runs that a crash left half removed."""
-        removal.empty_trash(self._settings.data_dir)
+    def clean_up(self) -> None:
+        """Remove the directories of deleted runs that a crash left, whole or half removed."""
+        removal.clean_up(self._store, self._settings.data_dir)
 
     def _known(self, user: User, key: str | None, digest: str) -> RunRow | None:
         if key is None:

@@ -1,5 +1,6 @@
 """What was removed, in the database."""
 
+from collections.abc import Collection
 from typing import Any
 
 from sqlmodel import col, select
@@ -36,3 +37,11 @@ def list_(tx: Transaction, run_id: str | None, cursor: str | None, limit: int) -
         query = query.where(col(AuditRow.id) < decode(cursor))
     rows = tx.exec(query.order_by(col(AuditRow.id).desc()).limit(limit + 1)).all()
     return cut(rows, limit, lambda row: row.id)
+
+
+def removed(tx: Transaction, run_ids: Collection[str]) -> set[str]:
+    """Return those of the runs that were removed: there is a line about them, and they are not there."""
+    query = select(AuditRow.run_id).where(
+        col(AuditRow.run_id).in_(run_ids), col(AuditRow.run_id).not_in(select(RunRow.id))
+    )
+    return set(tx.exec(query).all())

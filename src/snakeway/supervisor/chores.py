@@ -63,7 +63,7 @@ class Chores:
 
     def apply_retention(self) -> int:
         """Remove what the rules of the settings name; returns how many runs. Ends early when stopped."""
-        removal.empty_trash(self._settings.data_dir)
+        removal.clean_up(self._store, self._settings.data_dir)
         count = 0
         for setting in self._settings.retention:
             actor = Actor(ACTOR, AuditAction.EXPIRE, setting.rule)
