@@ -42,6 +42,7 @@ STATUS: dict[type[SnakewayError], int] = {
     errors.Conflict: 409,
     errors.RunActive: 409,
     errors.RunEnded: 409,
+    errors.NoSuggestion: 409,
     errors.IdempotencyConflict: 409,
     errors.Unauthorized: 401,
     errors.Forbidden: 403,

@@ -16,6 +16,7 @@ from snakeway.client.nouns import (
     Attempt,
     AuditLine,
     Delivery,
+    Failure,
     Health,
     Job,
     JobCounts,
@@ -30,6 +31,7 @@ from snakeway.client.nouns import (
     RuleStates,
     Run,
     Submission,
+    Suggestion,
     Target,
     Workflow,
 )
@@ -41,6 +43,7 @@ __all__ = [
     "AuditLine",
     "Client",
     "Delivery",
+    "Failure",
     "Health",
     "Job",
     "JobCounts",
@@ -57,6 +60,7 @@ __all__ = [
     "Run",
     "StreamEvent",
     "Submission",
+    "Suggestion",
     "Target",
     "Workflow",
 ]

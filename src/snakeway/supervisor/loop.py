@@ -23,6 +23,7 @@ from snakeway.supervisor.prepare import prepare
 from snakeway.supervisor.report import Report
 from snakeway.supervisor.warm import Launcher
 from snakeway.supervisor.watch import Watch, can_tell
+from snakeway.targets import diagnosis_for
 
 log = logging.getLogger(__name__)
 
@@ -121,7 +122,7 @@ class Supervisor:
             artifacts.take_over(tx, self.id, [row.id for row in supervisors.alive(tx, at - lease)])
         for row in adopted:
             log.info("adopted attempt %s of run %s", row.id, row.run_id)
-            self._watches[row.id] = Watch(self._store, self._settings, row, launched_at=None)
+            self._watches[row.id] = self._watch(row, launched_at=None)
         self._next_beat = at + lease / _BEATS_PER_LEASE
         self._collect_wake.set()
 
@@ -134,8 +135,15 @@ class Supervisor:
                 if row is None:
                     return
                 runs.settle(tx, row.run_id)
-            self._watches[row.id] = Watch(self._store, self._settings, row, launched_at=at)
+            self._watches[row.id] = self._watch(row, launched_at=at)
             self._launch(row, at)
+
+    def _watch(self, row: AttemptRow, launched_at: datetime | None) -> Watch:
+        try:
+            executor = self._catalog.target(row.target).executor
+        except SnakewayError:  # the target was removed; what is known without it has to do
+            executor = ""
+        return Watch(self._store, self._settings, row, diagnosis_for(executor), launched_at)
 
     def _store_has_queue(self) -> bool:
         # A look without the write lock: an idle supervisor must not take it five times a second.
@@ -172,7 +180,7 @@ class Supervisor:
     def _look(self, row: AttemptRow, at: datetime, *, stop_requested: bool) -> bool:
         watch = self._watches.get(row.id)
         if watch is None:  # its claim was committed, but the connection was lost before we heard of it
-            watch = self._watches[row.id] = Watch(self._store, self._settings, row, launched_at=None)
+            watch = self._watches[row.id] = self._watch(row, launched_at=None)
         try:
             seen = watch.look(row, at, stop_requested=stop_requested)
             self._report.jobs_ended(seen.ended_jobs)
