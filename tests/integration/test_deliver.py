@@ -165,6 +165,13 @@ def test_a_receiver_that_is_away_is_tried_again(receiver: Receiver, add_run: Add
     assert row.state is DeliveryState.DELIVERED
 
 
+@pytest.mark.parametrize("host", ["a..b", "x" * 64, "nowhere.invalid"])
+def test_a_host_that_cannot_be(add_run: AddRun, deliver: Deliver, host: str) -> None:
+    [row] = deliver(add_run(webhooks=[f"http://{host}/"]), webhook_url_prefixes=[f"http://{host}/"])
+    assert (row.state, statuses(row)) == (DeliveryState.PENDING, [None])
+    assert row.tries[0]["error"]
+
+
 @pytest.mark.parametrize("of_run", [True, False])
 def test_an_address_that_the_settings_do_not_name_any_more_gets_nothing(
     receiver: Receiver, add_run: AddRun, deliver: Deliver, store: Store, of_run: bool

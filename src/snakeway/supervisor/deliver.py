@@ -154,7 +154,7 @@ class Deliverer:
             # The answer's body is not read: nobody needs it, and it could be endless.
             with self._http().stream("POST", row.url, content=body, headers=headers) as response:
                 return _judged(response)
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:  # the last: a host that no resolver takes
             return Answer(error=f"{type(error).__name__}: {error}"[:_LONGEST_ERROR])
 
     def _http(self) -> httpx.Client:
