@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from types import NoneType
-from typing import Any, get_args
+from typing import Annotated, Any, get_args, get_origin
 
 import annotated_types
 import typer
@@ -28,7 +28,7 @@ from snakeway.app import Parts, create_app
 from snakeway.cli import failures
 from snakeway.errors import SnakewayError, StoreBusy, StoreOutdated, every_error
 from snakeway.model import attempt, job, run
-from snakeway.settings import Settings
+from snakeway.settings import RetentionRule, Settings, Webhook
 from snakeway.telemetry import names
 from snakeway.telemetry.metrics import Metrics
 
@@ -95,12 +95,21 @@ def _kind(name: str, field: FieldInfo) -> str:
         float: "seconds" if name.endswith("_s") else "number",
         SecretStr: "text",
         list[str]: "JSON list of texts",
+        list[Webhook]: "JSON list of objects",
+        list[RetentionRule]: "JSON list of objects",
         bool: "true or false",
     }
-    annotation: Any = field.annotation
+    annotation: Any = _unchecked(field.annotation)
     if annotation not in kinds:  # it may be None
-        annotation = next(kind for kind in get_args(annotation) if kind is not NoneType)
+        annotation = next(_unchecked(kind) for kind in get_args(annotation) if kind is not NoneType)
     return ", ".join([kinds[annotation], *_bounds(field.metadata)])
+
+
+def _unchecked(annotation: Any) -> Any:
+    """Return a type without the checks that are made of its values."""
+    if get_origin(annotation) is Annotated:
+        return get_args(annotation)[0]
+    return list[_unchecked(get_args(annotation)[0])] if get_origin(annotation) is list else annotation  # type: ignore[misc]
 
 
 def _bounds(metadata: Iterable[object]) -> Iterator[str]:
@@ -113,7 +122,7 @@ def _bounds(metadata: Iterable[object]) -> Iterator[str]:
             case annotated_types.Le(le):
                 yield f"≤ {le}"
             case annotated_types.MinLen(length):
-                yield f"at least {length} characters"
+                yield f"at least {length} character{'s' if length > 1 else ''}"
 
 
 def _default(field: FieldInfo) -> str:

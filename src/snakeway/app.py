@@ -15,7 +15,9 @@ from snakeway.api import problems
 from snakeway.api.access import Access
 from snakeway.api.artifact import ArtifactController
 from snakeway.api.attempt import AttemptController
+from snakeway.api.audit import AuditController
 from snakeway.api.body import SLOW_LANE, ApiRequest
+from snakeway.api.delivery import DeliveryController
 from snakeway.api.document import openapi_config
 from snakeway.api.events import EventController
 from snakeway.api.gate import GateController, RunGateController
@@ -24,6 +26,7 @@ from snakeway.api.health import HealthController, MetricsController, Prometheus
 from snakeway.api.job import JobController
 from snakeway.api.lanes import SlowLane
 from snakeway.api.log import LogController
+from snakeway.api.prune import PruneController
 from snakeway.api.query import RefuseUnknown
 from snakeway.api.reference import ReferenceController
 from snakeway.api.run import BASE, RunController
@@ -45,6 +48,9 @@ _CONTROLLERS = (
     RunGateController,
     WorkflowController,
     TargetController,
+    DeliveryController,
+    PruneController,
+    AuditController,
     HealthController,
 )
 

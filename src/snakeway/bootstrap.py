@@ -49,7 +49,7 @@ def serve(settings: Settings, *, embedded: bool = True, ready: Callable[[str], N
         else None
     )
     commands = Commands(store, catalog, settings, supervisor.wake if supervisor else lambda: None)
-    commands.empty_trash()
+    commands.clean_up()
     parts = Parts(settings, commands, Reads(store, catalog, settings), metrics)
     config = uvicorn.Config(
         create_app(parts),
@@ -108,7 +108,8 @@ def open_store(settings: Settings) -> Store:
     """
     try:
         settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        store = Store(settings.store_url, settings.database_wait_s)
+        told = [webhook.subscription for webhook in settings.webhooks]
+        store = Store(settings.store_url, settings.database_wait_s, told)
     except OSError as error:
         raise Invalid(f"cannot use the data folder {settings.data_dir}: {error.strerror}", field="data_dir") from error
     if store.sqlite:

@@ -15,6 +15,8 @@ from sqlalchemy.types import TypeDecorator
 from sqlmodel import Field, SQLModel
 
 from snakeway.model.attempt import AttemptReason, AttemptState
+from snakeway.model.audit import AuditAction
+from snakeway.model.delivery import DeliveryState
 from snakeway.model.gate import GateState
 from snakeway.model.job import JobState
 from snakeway.model.run import RunState
@@ -97,6 +99,7 @@ class RunRow(Table, table=True):
     jobs_total: int = 0
     jobs_done: int = 0
     jobs_failed: int = 0
+    webhooks: list[str] = _json(list)
 
 
 class RunLabelRow(Table, table=True):
@@ -287,3 +290,40 @@ class SupervisorRow(Table, table=True):
     started_at: datetime = _time(nullable=False)
     seen_at: datetime = _time(nullable=False)
     active: int = 0
+
+
+class DeliveryRow(Table, table=True):
+    """A message to a webhook: stored with the change that it tells of, kept as the record of its delivery."""
+
+    __tablename__ = "delivery"
+    __table_args__ = (Index("ix_delivery_run", "run_id", "id"), Index("ix_delivery_due", "state", "next_try_at"))
+
+    id: str = Field(primary_key=True, max_length=36)
+    run_id: str = _run_key()
+    url: str = Field(sa_column=Column(Text, nullable=False))
+    of_run: bool = Field(default=False, description="the address came with the run, not from the settings")
+    type: str = Field(max_length=32)
+    body: str = Field(sa_column=Column(Text, nullable=False), description="JSON text, the same at every try")
+    state: DeliveryState = _enum(DeliveryState.PENDING)
+    try_count: int = 0
+    tries: list[dict[str, Any]] = _json(list)
+    created_at: datetime = _time(nullable=False)
+    # When it may be sent. Whoever sends it moves this to the end of a lease, so that nobody else does meanwhile.
+    next_try_at: datetime | None = _time()
+    ended_at: datetime | None = _time()
+
+
+class AuditRow(Table, table=True):
+    """A line about a removed run; it outlives the run, so nothing points from here to there."""
+
+    __tablename__ = "audit"
+    __table_args__ = (Index("ix_audit_run", "run_id", "id"),)
+
+    id: str = Field(primary_key=True, max_length=36)
+    at: datetime = _time(nullable=False)
+    actor: str = Field(max_length=255)
+    action: AuditAction = _enum(AuditAction.DELETE)
+    run_id: str = Field(max_length=36)
+    workflow: str = Field(max_length=255)
+    owner: str = Field(max_length=255)
+    details: dict[str, Any] = _json(dict)

@@ -1,17 +1,96 @@
 """Settings of the server side. Each is an environment variable ``SNAKEWAY_<NAME>``; units are in the names."""
 
+from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
-from pydantic import AfterValidator, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from snakeway.errors import Invalid
+from snakeway.model.duration import parse_duration
+from snakeway.model.retention import Rule, check_states
+from snakeway.model.run import RunState
+from snakeway.model.webhook import Subscription, check_secret, check_url
+
+T = TypeVar("T")
+U = TypeVar("U")
 
 
 def _absolute(path: Path) -> Path:
     return path.expanduser().absolute()
 
 
+def _checked(check: Callable[[T], U]) -> Callable[[T], U]:
+    """Return a check of the model's as pydantic takes it: it knows ValueError only."""
+
+    def validate(value: T) -> U:
+        try:
+            return check(value)
+        except Invalid as error:
+            raise ValueError(error.detail) from error
+
+    return validate
+
+
+def _webhook_secret(secret: SecretStr) -> SecretStr:
+    check_secret(secret.get_secret_value())
+    return secret
+
+
+def _length(text: object) -> timedelta:
+    if not isinstance(text, str):
+        raise ValueError('a length of time is a text, such as "30d"')
+    return _checked(parse_duration)(text)
+
+
+def _positive(length: timedelta) -> timedelta:
+    if not length:
+        raise ValueError("a rule must leave some time after the end of a run")
+    return length
+
+
+def _different_urls(webhooks: "list[Webhook]") -> "list[Webhook]":
+    if len({webhook.url for webhook in webhooks}) < len(webhooks):
+        raise ValueError("an address is there twice; give it one entry with all its states")
+    return webhooks
+
+
 FolderPath = Annotated[Path, AfterValidator(_absolute)]
+WebhookUrl = Annotated[str, AfterValidator(_checked(check_url))]
+WebhookSecret = Annotated[SecretStr, AfterValidator(_checked(_webhook_secret))]
+
+
+class Webhook(BaseModel):
+    """An address that is told of all runs."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    url: WebhookUrl
+    secret: WebhookSecret | None = None
+    states: list[RunState] = []
+
+    @property
+    def subscription(self) -> Subscription:
+        """The part of it that is needed where runs change: without the secret."""
+        return Subscription(self.url, frozenset(self.states))
+
+
+class RetentionRule(BaseModel):
+    """Which ended runs are removed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    older_than: Annotated[timedelta, BeforeValidator(_length), AfterValidator(_positive)]
+    states: Annotated[list[RunState], AfterValidator(lambda states: sorted(_checked(check_states)(states)))] = []
+    labels: dict[str, str] = {}
+    workflow: str | None = None
+
+    @property
+    def rule(self) -> Rule:
+        """The rule as the model knows it."""
+        return Rule(self.older_than, frozenset(self.states), self.labels, self.workflow)
 
 
 class Settings(BaseSettings):
@@ -70,6 +149,33 @@ class Settings(BaseSettings):
         20, ge=0, description="Longest time a re-run request waits for its dry run before it answers without."
     )
     database_wait_s: float = Field(10, gt=0, description="Longest wait for a locked database or a free connection.")
+    webhooks: Annotated[list[Webhook], AfterValidator(_different_urls)] = Field(
+        [],
+        description="Addresses that are told of every run: objects with url, and optionally secret and states.",
+    )
+    webhook_secret: WebhookSecret | None = Field(
+        None,
+        description="Signs what goes to webhooks of runs, and to those above that have no secret of their own.",
+    )
+    webhook_url_prefixes: list[WebhookUrl] = Field(
+        [], description="Runs may have webhooks below these addresses; by default none may."
+    )
+    webhook_timeout_s: float = Field(
+        10, gt=0, le=300, description="Longest time that a webhook's host may be silent before a try counts as failed."
+    )
+    webhook_retry_s: float = Field(
+        5, gt=0, description="Pause before the second try; each further one is four times as long, up to six hours."
+    )
+    webhook_max_tries: int = Field(10, ge=1, description="Tries after which a delivery is given up.")
+    retention: list[RetentionRule] = Field(
+        [],
+        description="Ended runs that any of these names are removed: objects with older_than (such as 30d), and "
+        "optionally states, labels and workflow.",
+    )
+    retention_interval_s: float = Field(3600, gt=0, description="Time between two looks for runs to be removed.")
+    keep_label: str = Field(
+        "keep", min_length=1, description="A run with this label, whatever its value, is never removed by a rule."
+    )
 
     @property
     def store_url(self) -> str:

@@ -34,7 +34,7 @@ plain = st.recursive(
     max_leaves=10,
 )
 MEMBERS = ["target", "config", "set_resources", "set_threads", "targets", "until", "forcerun", "forceall", "labels"]
-MEMBERS += ["note", "dry_run", "update_workflow"]
+MEMBERS += ["note", "dry_run", "update_workflow", "webhooks"]
 bodies = st.dictionaries(st.sampled_from(MEMBERS), plain, max_size=4)
 sources = (
     st.just("plain") | plain | st.fixed_dictionaries({"git": st.dictionaries(st.sampled_from(["ref", "path"]), text)})
@@ -72,6 +72,7 @@ PATHS = [
     "/rules",
     "/log",
     "/artifacts",
+    "/deliveries",
     "/events",
 ]
 

@@ -7,7 +7,10 @@ import pytest
 
 from snakeway.api import artifact as api_artifact
 from snakeway.api import attempt as api_attempt
+from snakeway.api import audit as api_audit
+from snakeway.api import delivery as api_delivery
 from snakeway.api import job as api_job
+from snakeway.api import prune as api_prune
 from snakeway.api import run as api_run
 from snakeway.api import target as api_target
 from snakeway.api import workflow as api_workflow
@@ -140,6 +143,57 @@ def target(**changes: Any) -> dict[str, Any]:
     return {"name": "local", "description": "This machine.", "executor": "local", "error": None, **changes}
 
 
+def delivery(**changes: Any) -> dict[str, Any]:
+    return {
+        "id": "01939c8e-7c1a-7def-8a6b-00000000d001",
+        "type": "run.failed",
+        "url": "https://hooks.example.org",
+        "state": "pending",
+        "try_count": 2,
+        "tries": [
+            {
+                "at": "2026-01-02T03:05:36Z",
+                "status": 503,
+                "error": "The receiver answered 503.",
+                "took_s": 0.1,
+            }
+        ],
+        "created_at": "2026-01-02T03:05:36Z",
+        "next_try_at": "2026-01-02T03:05:56Z",
+        "ended_at": None,
+        **changes,
+    }
+
+
+def pruned(**changes: Any) -> dict[str, Any]:
+    return {
+        "id": RUN_ID,
+        "workflow": "quickstart",
+        "state": "failed",
+        "owner": "local",
+        "labels": {},
+        "created_at": "2026-01-02T03:04:05Z",
+        "ended_at": "2026-01-02T03:05:05Z",
+        "size_bytes": 2048,
+        "removed": False,
+        **changes,
+    }
+
+
+def audit_line(**changes: Any) -> dict[str, Any]:
+    return {
+        "id": "01939c8e-7c1a-7def-8a6b-00000000e001",
+        "at": "2026-01-03T03:04:05Z",
+        "actor": "local",
+        "action": "prune",
+        "run_id": RUN_ID,
+        "workflow": "quickstart",
+        "owner": "local",
+        "details": {"state": "failed", "size_bytes": 2048},
+        **changes,
+    }
+
+
 @pytest.mark.parametrize(
     ("made", "of_the_api", "of_the_client"),
     [
@@ -149,6 +203,10 @@ def target(**changes: Any) -> dict[str, Any]:
         (artifact(), api_artifact.Artifact, nouns.Artifact),
         (workflow(), api_workflow.Workflow, nouns.Workflow),
         (target(), api_target.Target, nouns.Target),
+        (delivery(), api_delivery.Delivery, nouns.Delivery),
+        (delivery()["tries"][0], api_delivery.DeliveryTry, nouns.DeliveryTry),
+        (pruned(), api_prune.PrunedRun, nouns.PrunedRun),
+        (audit_line(), api_audit.AuditLine, nouns.AuditLine),
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )

@@ -27,8 +27,11 @@ _TAGS = {
     "logs": "What snakemake and the jobs wrote, whole, in parts, or the end of it.",
     "events": "A run as it happens.",
     "artifacts": "Output files.",
+    "gates": "Where workflows wait for a person, and what was decided.",
     "workflows": "What can be run.",
     "targets": "Where it can run.",
+    "deliveries": "What webhooks were told about a run.",
+    "audit": "What was removed.",
     "health": "For monitoring.",
     "problems": "Documentation of errors.",
 }

@@ -65,6 +65,9 @@ class RunRequest(_Changes, frozen=True, kw_only=True):
         dict[str, str], Meta(description="For filters: at most 32, values of at most 255 characters.")
     ] = {}
     note: Annotated[str, Meta(description="For people: at most 10,000 characters.")] = ""
+    webhooks: Annotated[
+        Names, Meta(description="Addresses that are told of this run: at most 4, as far as the server allows them.")
+    ] = []
 
     @property
     def fetches(self) -> bool:
@@ -85,6 +88,7 @@ class RunRequest(_Changes, frozen=True, kw_only=True):
             labels=self.labels,
             note=self.note,
             dry_run=self.dry_run,
+            webhooks=self.webhooks,
         )
 
     @classmethod

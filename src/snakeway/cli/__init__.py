@@ -14,7 +14,22 @@ from typing import Annotated
 import typer
 
 from snakeway import __version__
-from snakeway.cli import artifacts, catalog, doctor, failures, gate, gates, jobs, logs, runs, server, show, submit
+from snakeway.cli import (
+    artifacts,
+    catalog,
+    deliveries,
+    doctor,
+    failures,
+    gate,
+    gates,
+    housekeeping,
+    jobs,
+    logs,
+    runs,
+    server,
+    show,
+    submit,
+)
 
 _EPILOG = """
 Exit codes: 0 done; 1 the run, or the command, failed; 2 the request is not valid; 3 the followed run was cancelled;
@@ -65,6 +80,9 @@ app.command("reject")(gates.reject)
 app.command("artifacts")(artifacts.artifacts)
 app.command("get")(artifacts.get)
 app.command("rm")(runs.rm)
+app.command("prune")(housekeeping.prune)
+app.command("audit")(housekeeping.audit)
+app.command("deliveries")(deliveries.deliveries)
 app.command("workflows")(catalog.workflows)
 app.command("targets")(catalog.targets)
 app.command("doctor")(doctor.doctor)

@@ -9,7 +9,6 @@ from typing import Annotated
 import typer
 
 from snakeway.cli import output as screen
-from snakeway.cli import values
 from snakeway.errors import Invalid
 from snakeway.gatefile import (
     REJECTED,
@@ -21,6 +20,7 @@ from snakeway.gatefile import (
     write_answer,
     write_request,
 )
+from snakeway.model.duration import parse_duration
 
 
 def gate(
@@ -46,7 +46,7 @@ def gate(
     name = os.path.relpath(output, directory)
     if name.startswith(".."):
         raise Invalid(f"the output of a gate must be below the working directory, not {output}", field="OUTPUT")
-    deadline_s = values.seconds(deadline) if deadline else None
+    deadline_s = parse_duration(deadline).total_seconds() if deadline else None
     try:
         asked = request_of(name, evidence or [], title=title, schema=schema, now=time.time(), deadline_s=deadline_s)
     except GateError as error:

@@ -32,6 +32,8 @@ _STYLES = {
     "running": "blue",
     "paused": "yellow",
     "succeeded": "green",
+    "delivered": "green",
+    "pending": "cyan",
     "ok": "green",
     "failed": "red",
     "fail": "red",

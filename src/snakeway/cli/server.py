@@ -124,12 +124,19 @@ def read_settings(**given: Any) -> "Settings":
         result: Settings = settings.Settings(**{name: value for name, value in given.items() if value is not None})
     except ValidationError as error:
         # Never the value: one of the settings is the token.
-        wrong = [(str(found["loc"][0]), found["msg"]) for found in error.errors(include_input=False, include_url=False)]
-        said = "; ".join(f"SNAKEWAY_{name.upper()}: {message[:1].lower()}{message[1:]}" for name, message in wrong)
-        raise Invalid(said, field=wrong[0][0]) from None
+        found = error.errors(include_input=False, include_url=False)
+        wrong = [(each["loc"], each["msg"].removeprefix("Value error, ")) for each in found]
+        said = "; ".join(f"{_place(*where)}: {message[:1].lower()}{message[1:]}" for where, message in wrong)
+        raise Invalid(said, field=str(wrong[0][0][0])) from None
     except SettingsError as error:
         raise Invalid(f"{error}; lists are written as JSON") from None
     return result
+
+
+def _place(name: str | int, *members: str | int) -> str:
+    """Return where in the settings something is: the second webhook's URL is SNAKEWAY_WEBHOOKS[1].url."""
+    inside = "".join(f"[{each}]" if isinstance(each, int) else f".{each}" for each in members)
+    return f"SNAKEWAY_{str(name).upper()}{inside}"
 
 
 def _say_ready(url: str) -> None:

@@ -59,6 +59,14 @@ def submit(
         list[str] | None, typer.Option("--label", "-l", metavar="KEY=VALUE", help="Label of the run. Can be repeated.")
     ] = None,
     note: Annotated[str, typer.Option("--note", metavar="TEXT", help="Note about the run.")] = "",
+    webhook: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--webhook",
+            metavar="URL",
+            help="Address that is told of the run, if the server allows it. Can be repeated.",
+        ),
+    ] = None,
     dry_run: options.DryRun = False,
     idempotency_key: Annotated[
         str | None,
@@ -80,11 +88,13 @@ def submit(
         "workflow": source,
         "target": target or "local",
         "config": _config(config, configfile, {}),
-        **_overrides(set_resources, set_threads, targets, until, forcerun, forceall),
+        **_overrides(set_resources, set_threads, targets, until, forcerun, forceall),  # type: ignore[typeddict-item]
         "labels": values.labels(label or []),
         "note": note,
         "dry_run": dry_run,
     }
+    if webhook:
+        body["webhooks"] = webhook
     with connect() as client:
         run = client.submit(body, idempotency_key=idempotency_key, traceparent=os.environ.get("TRACEPARENT"))
         _announce(run, watch=watch, quiet=quiet, as_json=as_json)

@@ -4,12 +4,13 @@ import json
 import math
 import re
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from snakeway.cli import flow
 from snakeway.errors import Invalid
+from snakeway.model.duration import parse_duration
 
 _JSON_NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][-+]?\d+)?", re.ASCII)
 _WORDS: dict[str, Any] = {
@@ -18,8 +19,6 @@ _WORDS: dict[str, Any] = {
     **dict.fromkeys(("null", "Null", "NULL", "~"), None),
 }
 _RESOURCE = re.compile(r"(?P<rule>[^:=]+):(?P<name>[^:=]+)=(?P<value>.+)", re.DOTALL)
-_SPAN = re.compile(r"(\d{1,6}(?:\.\d{1,3})?)\s*([smhdw])", re.ASCII)
-_SPAN_S = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
 def scalar(text: str) -> Any:
@@ -175,21 +174,12 @@ def labels(assignments: Iterable[str]) -> dict[str, str]:
     return result
 
 
-def seconds(text: str) -> float:
-    """Read ``12h``, ``14d``; returns seconds. Raises Invalid."""
-    span = _SPAN.fullmatch(text.strip())
-    if not span:
-        raise Invalid(f"{text!r} is not a span of time such as 30m, 12h or 14d", field="--deadline")
-    return float(span[1]) * _SPAN_S[span[2]]
-
-
 def point_in_time(text: str, now: datetime) -> str:
     """Read ``2h`` (so long ago) or a date or time in ISO form (local, if it names no zone); returns RFC 3339 in UTC."""
-    span = _SPAN.fullmatch(text.strip())
     try:
-        if span:
-            moment = now - timedelta(seconds=float(span[1]) * _SPAN_S[span[2]])
-        else:
+        try:
+            moment = now - parse_duration(text)
+        except Invalid:
             moment = datetime.fromisoformat(text.strip())
         return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     except (ValueError, OverflowError) as error:

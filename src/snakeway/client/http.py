@@ -101,6 +101,28 @@ class Client:
         """Remove an ended run and its files."""
         self._transport.send("DELETE", _run(run_id), timeout_s=_SLOW_S)
 
+    def prune(self, rule: nouns.PruneRule, *, dry_run: bool) -> Iterator[nouns.PrunedRun]:
+        """Yield the ended runs that a rule names, and remove them unless it is a ``dry_run``.
+
+        A run is removed by the time it is yielded; when the connection breaks, those before stay removed.
+        """
+
+        def page(cursor: str | None) -> Page[nouns.PrunedRun]:
+            body = {**rule, "dry_run": dry_run, "cursor": cursor}
+            return cast("Page[nouns.PrunedRun]", self._transport.ask("POST", "/prune", body=body, timeout_s=_SLOW_S))
+
+        return _all(page)
+
+    def deliveries(self, run_id: str) -> Iterator[nouns.Delivery]:
+        """Yield what webhooks were told about the run, oldest first."""
+        where: Params = {"limit": _PAGE}
+        return _all(lambda cursor: self._get(f"{_run(run_id)}/deliveries", {**where, "cursor": cursor}))
+
+    def audit(self, run_id: str | None = None) -> Iterator[nouns.AuditLine]:
+        """Yield what was removed, newest first; for administrators."""
+        where: Params = {"run": run_id, "limit": _PAGE}
+        return _all(lambda cursor: self._get("/audit", {**where, "cursor": cursor}))
+
     def attempts(self, run_id: str) -> list[nouns.Attempt]:
         """Return the run's attempts, oldest first."""
         return cast("Page[nouns.Attempt]", self._get(f"{_run(run_id)}/attempts"))["items"]

@@ -247,6 +247,7 @@ class Submission(Overrides, total=False):
     labels: dict[str, str]
     note: str
     dry_run: bool
+    webhooks: list[str]
 
 
 class Rerun(Overrides, total=False):
@@ -267,3 +268,54 @@ class RerunAnswer(TypedDict):
 class DecisionAnswer(TypedDict):
     run: Run
     gate: Gate
+
+
+class DeliveryTry(TypedDict):
+    at: str
+    status: int | None
+    error: str | None
+    took_s: float
+
+
+class Delivery(TypedDict):
+    id: str
+    type: str
+    url: str
+    state: str
+    try_count: int
+    tries: list[DeliveryTry]
+    created_at: str
+    next_try_at: str | None
+    ended_at: str | None
+
+
+class PruneRule(TypedDict, total=False):
+    """Which ended runs are to be removed; ``older_than`` has to be there."""
+
+    older_than: str
+    states: list[str]
+    labels: dict[str, str]
+    workflow: str | None
+
+
+class PrunedRun(TypedDict):
+    id: str
+    workflow: str
+    state: str
+    owner: str
+    labels: dict[str, str]
+    created_at: str
+    ended_at: str | None
+    size_bytes: int
+    removed: bool
+
+
+class AuditLine(TypedDict):
+    id: str
+    at: str
+    actor: str
+    action: str
+    run_id: str
+    workflow: str
+    owner: str
+    details: dict[str, Any]

@@ -1,36 +1,31 @@
 """Commands: submit, cancel, re-run, delete."""
 
-import contextlib
 import hashlib
 import json
-import logging
-import os
-import shutil
-import stat
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from pathlib import Path
 
 from sqlalchemy.exc import IntegrityError
 
-from snakeway import ids
+from snakeway import ids, removal
 from snakeway.catalog import Catalog, Workflow
-from snakeway.directory import run_directory
 from snakeway.errors import IdempotencyConflict, NoSuggestion, RunActive, RunEnded
 from snakeway.model import failure as failures
 from snakeway.model import run as run_rules
 from snakeway.model.attempt import ENDED, AttemptReason, AttemptState, Overrides
+from snakeway.model.audit import AuditAction
+from snakeway.model.retention import Rule
 from snakeway.model.run import RunState
 from snakeway.model.user import Action, User
+from snakeway.model.webhook import check_run_urls
+from snakeway.removal import Actor, Pruned
 from snakeway.rows import AttemptRow, RunRow, now
 from snakeway.service.access import find
 from snakeway.service.gates import Gates
 from snakeway.service.submission import Rerun, Submission, check
 from snakeway.settings import Settings
 from snakeway.store import Store, Transaction, attempts, runs
-
-log = logging.getLogger(__name__)
 
 _PLAN_POLL_S = 0.05
 
@@ -59,6 +54,7 @@ class Commands:
 
         """
         check(submission, idempotency_key)
+        check_run_urls(submission.webhooks, self._settings.webhook_url_prefixes)
         digest = hashlib.sha256(json.dumps(asdict(submission), sort_keys=True).encode()).hexdigest()
         known = self._known(user, idempotency_key, digest)
         if known is not None:
@@ -142,29 +138,32 @@ class Commands:
 
     def delete(self, user: User, run_id: str) -> None:
         """Remove an ended run: its rows, then its directory. Raises RunNotFound, Forbidden, RunActive."""
+        with self._store.read() as tx:
+            find(tx, user, run_id, Action.CONTROL)  # before its files are looked at: the id is one of ours
+        size_bytes = removal.size_bytes(self._settings.data_dir, run_id)
         with self._store.write() as tx:
             run = find(tx, user, run_id, Action.CONTROL, lock=True)
-            _check_ended(run)
-            if any(attempt.state not in ENDED for attempt in attempts.of_run(tx, run.id)):
-                raise RunActive(f"run {run_id} has a dry run under way; try again when it has ended")
-            runs.remove(tx, run.id)
-        # Crash here: a directory that no run knows. It stays: after the restore of an older database it could be any.
-        directory = run_directory(self._settings.data_dir, run_id).path
-        trash = self._trash / run_id
-        with contextlib.suppress(FileNotFoundError):
-            trash.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            directory.replace(trash)
-            _remove_tree(trash)
+            removal.take_out(tx, run, Actor(user.id, AuditAction.DELETE), size_bytes)
+        removal.discard(self._settings.data_dir, run_id)
 
-    def empty_trash(self) -> None:
-        """Remove the directories of deleted runs that a crash left half removed."""
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-            for path in self._trash.iterdir():
-                _remove_tree(path)
+    def prune(self, user: User, rule: Rule, *, dry_run: bool, cursor: str | None, limit: int) -> Pruned:
+        """Remove ended runs that ``rule`` names, as far as ``user`` may; see :func:`snakeway.removal.prune`."""
+        return removal.prune(
+            self._store,
+            self._settings.data_dir,
+            rule,
+            now(),
+            keep_label=self._settings.keep_label,
+            actor=Actor(user.id, AuditAction.PRUNE, rule),
+            owner=None if user.admin else user.id,
+            cursor=cursor,
+            limit=limit,
+            dry_run=dry_run,
+        )
 
-    @property
-    def _trash(self) -> Path:
-        return self._settings.data_dir / "runs" / ".trash"  # beside the runs, so that moving there is a rename
+    def clean_up(self) -> None:
+        """Remove the directories of deleted runs that a crash left, whole or half removed."""
+        removal.clean_up(self._store, self._settings.data_dir)
 
     def _known(self, user: User, key: str | None, digest: str) -> RunRow | None:
         if key is None:
@@ -241,21 +240,6 @@ def _with_suggestions(run: RunRow, earlier: Sequence[AttemptRow], rerun: Rerun) 
     return failures.apply(newest.suggestion, Overrides.from_json(newest.overrides), rerun.overrides)
 
 
-def _remove_tree(path: Path) -> None:
-    """Remove a run's directory, folders that a job made read-only as well; what cannot be removed is logged."""
-    for folder, names, _ in os.walk(path):
-        for name in names:
-            with contextlib.suppress(OSError):
-                if not Path(folder, name).is_symlink():
-                    Path(folder, name).chmod(stat.S_IRWXU)
-    try:
-        shutil.rmtree(path)
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        log.warning("a deleted run's directory could not be removed: %s", error)
-
-
 def _new_run(user: User, submission: Submission, workflow: Workflow, traceparent: str | None) -> RunRow:
     return RunRow(
         id=ids.new_id(),
@@ -269,6 +253,7 @@ def _new_run(user: User, submission: Submission, workflow: Workflow, traceparent
         labels=submission.labels,
         note=submission.note,
         dry_run=submission.dry_run,
+        webhooks=submission.webhooks,
         traceparent=traceparent,
         created_at=now(),
     )

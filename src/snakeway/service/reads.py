@@ -7,13 +7,13 @@ from pathlib import Path
 
 from snakeway.catalog import Catalog, Target, Workflow
 from snakeway.directory import RunDirectory, run_directory
-from snakeway.errors import ArtifactNotFound, AttemptNotFound, JobNotFound, LogNotFound
+from snakeway.errors import ArtifactNotFound, AttemptNotFound, Forbidden, JobNotFound, LogNotFound
 from snakeway.model.job import JobState
 from snakeway.model.user import User
-from snakeway.rows import ArtifactRow, AttemptRow, JobRow, RunRow, now
+from snakeway.rows import ArtifactRow, AttemptRow, AuditRow, DeliveryRow, JobRow, RunRow, now
 from snakeway.service.access import find
 from snakeway.settings import Settings
-from snakeway.store import Store, artifacts, attempts, jobs, runs, supervisors
+from snakeway.store import Store, artifacts, attempts, audit, deliveries, jobs, runs, supervisors
 from snakeway.store.page import Page
 from snakeway.store.runs import RunFilter
 
@@ -133,6 +133,19 @@ class Reads:
         if row is None or file is None:
             raise ArtifactNotFound(f"run {run_id} has no output {path!r}; 'snakeway artifacts {run_id}' lists them")
         return row, file
+
+    def deliveries(self, user: User, run_id: str, cursor: str | None, limit: int) -> Page[DeliveryRow]:
+        """Return a page of what webhooks were told about the run, oldest first; raises RunNotFound, InvalidCursor."""
+        with self._store.read() as tx:
+            find(tx, user, run_id)
+            return deliveries.list_(tx, run_id, cursor, limit)
+
+    def audit(self, user: User, run_id: str | None, cursor: str | None, limit: int) -> Page[AuditRow]:
+        """Return a page of what was removed, newest first; raises Forbidden, InvalidCursor."""
+        if not user.admin:
+            raise Forbidden("only administrators can read the audit")
+        with self._store.read() as tx:
+            return audit.list_(tx, run_id, cursor, limit)
 
     def directory(self, run_id: str) -> RunDirectory:
         """Return where the run lives on disk."""

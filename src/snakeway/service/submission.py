@@ -27,6 +27,7 @@ class Submission:
     labels: dict[str, str] = field(default_factory=dict)
     note: str = ""
     dry_run: bool = False
+    webhooks: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,11 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlmodel import Session
 
 from snakeway.errors import StoreBusy, StoreOutdated
+from snakeway.model.webhook import Subscription
 
 Transaction = Session
+
+SUBSCRIPTIONS = "snakeway_subscriptions"  # in a transaction's info: who is told of what it changes
 
 _WRITES = "snakeway_writes"
 _POOL_SIZE = 20
@@ -28,8 +31,9 @@ _POOL_SIZE = 20
 class Store:
     """A database. Safe to share between threads; not between processes that fork."""
 
-    def __init__(self, url: str, wait_s: float = 10) -> None:
+    def __init__(self, url: str, wait_s: float = 10, subscriptions: Sequence[Subscription] = ()) -> None:
         self.url = make_url(url)
+        self._info = {SUBSCRIPTIONS: subscriptions}
         self.sqlite = self.url.get_backend_name() == "sqlite"
         self._engine = self._sqlite_engine(wait_s) if self.sqlite else self._postgres_engine(wait_s)
         self._writer = self._engine.execution_options(**{_WRITES: True})
@@ -87,7 +91,7 @@ class Store:
         with (
             _explained(self.url.get_backend_name()),
             self._taken_turn(),
-            Session(self._writer, autoflush=False, expire_on_commit=False) as session,
+            Session(self._writer, autoflush=False, expire_on_commit=False, info=self._info) as session,
             session.begin(),
         ):
             session.connection()  # takes SQLite's lock now, not at the first statement

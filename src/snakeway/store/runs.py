@@ -14,7 +14,7 @@ from snakeway.model import run as rules
 from snakeway.model.attempt import AttemptState
 from snakeway.model.run import RunState
 from snakeway.rows import AttemptRow, IdempotencyRow, RunLabelRow, RunRow, now
-from snakeway.store import gates
+from snakeway.store import deliveries, gates
 from snakeway.store.database import Transaction
 from snakeway.store.page import Page, cut, decode
 
@@ -33,9 +33,10 @@ class RunFilter:
 
 
 def add(tx: Transaction, run: RunRow) -> None:
-    """Insert a run and its labels."""
+    """Insert a run and its labels, and tell the webhooks of it."""
     tx.add(run)
     tx.flush()
+    deliveries.announce(tx, run)
     tx.add_all(RunLabelRow(run_id=run.id, key=key, value=value) for key, value in run.labels.items())
 
 
@@ -126,6 +127,7 @@ def settle(tx: Transaction, run_id: str) -> RunRow:
         run.ended_at = None
         run.started_at = run.started_at or (now() if new is RunState.RUNNING else None)
     tx.add(run)
+    deliveries.announce(tx, run)
     return run
 
 

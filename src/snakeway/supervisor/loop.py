@@ -19,6 +19,7 @@ from snakeway.rows import AttemptRow, RunRow, SupervisorRow, now
 from snakeway.settings import Settings
 from snakeway.store import Store, artifacts, attempts, gates, runs, supervisors
 from snakeway.supervisor import collect
+from snakeway.supervisor.chores import Chores
 from snakeway.supervisor.end import end
 from snakeway.supervisor.prepare import prepare
 from snakeway.supervisor.report import Report
@@ -47,6 +48,7 @@ class Supervisor:
         self._settings = settings
         self._report = report
         self._launcher = launcher
+        self._chores = Chores(store, settings)
         self._watches: dict[str, Watch] = {}
         self._wake = threading.Event()
         self._stop = threading.Event()
@@ -73,6 +75,7 @@ class Supervisor:
         self._launcher.warm_up()
         collector = threading.Thread(target=self._collect_loop, name="snakeway-collect", daemon=True)
         collector.start()
+        self._chores.start()
         while not self._stop.is_set():
             busy = False
             try:
@@ -87,6 +90,7 @@ class Supervisor:
                 self._wake.wait(self._settings.tick_s)
             self._wake.clear()
         self._give_back()
+        self._chores.stop()
         collector.join(_COLLECTOR_S)
 
     def tick(self, at: datetime) -> bool:
@@ -228,6 +232,7 @@ class Supervisor:
             log.info("attempt %d of run %s has ended; the run is %s", row.number, row.run_id, run.state)
             self._report.run_settled(run)
         self._collect_wake.set()
+        self._chores.wake()
         self.wake()
 
     def _collect_loop(self) -> None:

@@ -36,6 +36,7 @@ def upgrade() -> None:
         sa.Column("jobs_total", sa.Integer(), nullable=False),
         sa.Column("jobs_done", sa.Integer(), nullable=False),
         sa.Column("jobs_failed", sa.Integer(), nullable=False),
+        sa.Column("webhooks", sa.JSON(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
     )
     with op.batch_alter_table("run", schema=None) as batch_op:
@@ -218,9 +219,54 @@ def upgrade() -> None:
         batch_op.create_index("ix_job_run", ["run_id", "attempt_id", "number"], unique=False)
         batch_op.create_index("ix_job_state", ["attempt_id", "state", "number"], unique=False)
 
+    op.create_table(
+        "delivery",
+        sa.Column("id", sa.String(length=36), nullable=False),
+        sa.Column("run_id", sa.String(length=36), nullable=False),
+        sa.Column("url", sa.Text(), nullable=False),
+        sa.Column("of_run", sa.Boolean(), nullable=False),
+        sa.Column("type", sa.String(length=32), nullable=False),
+        sa.Column("body", sa.Text(), nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("try_count", sa.Integer(), nullable=False),
+        sa.Column("tries", sa.JSON(), nullable=False),
+        sa.Column("created_at", snakeway.rows.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("next_try_at", snakeway.rows.UtcDateTime(timezone=True), nullable=True),
+        sa.Column("ended_at", snakeway.rows.UtcDateTime(timezone=True), nullable=True),
+        sa.ForeignKeyConstraint(["run_id"], ["run.id"], ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    with op.batch_alter_table("delivery", schema=None) as batch_op:
+        batch_op.create_index("ix_delivery_due", ["state", "next_try_at"], unique=False)
+        batch_op.create_index("ix_delivery_run", ["run_id", "id"], unique=False)
+
+    op.create_table(
+        "audit",
+        sa.Column("id", sa.String(length=36), nullable=False),
+        sa.Column("at", snakeway.rows.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("actor", sa.String(length=255), nullable=False),
+        sa.Column("action", sa.String(length=16), nullable=False),
+        sa.Column("run_id", sa.String(length=36), nullable=False),
+        sa.Column("workflow", sa.String(length=255), nullable=False),
+        sa.Column("owner", sa.String(length=255), nullable=False),
+        sa.Column("details", sa.JSON(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    with op.batch_alter_table("audit", schema=None) as batch_op:
+        batch_op.create_index("ix_audit_run", ["run_id", "id"], unique=False)
+
 
 def downgrade() -> None:
 
+    with op.batch_alter_table("audit", schema=None) as batch_op:
+        batch_op.drop_index("ix_audit_run")
+
+    op.drop_table("audit")
+    with op.batch_alter_table("delivery", schema=None) as batch_op:
+        batch_op.drop_index("ix_delivery_run")
+        batch_op.drop_index("ix_delivery_due")
+
+    op.drop_table("delivery")
     with op.batch_alter_table("job", schema=None) as batch_op:
         batch_op.drop_index("ix_job_state")
         batch_op.drop_index("ix_job_run")

@@ -1,0 +1,199 @@
+"""Removes ended runs, one or by a rule: rows first, with a line about it in the audit, then the files."""
+
+import logging
+import os
+import shutil
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from snakeway import ids
+from snakeway.directory import run_directory
+from snakeway.errors import RunActive
+from snakeway.model import attempt as attempt_rules
+from snakeway.model import run as run_rules
+from snakeway.model.audit import AuditAction
+from snakeway.model.retention import Rule
+from snakeway.rows import RunRow
+from snakeway.store import Store, Transaction, attempts, audit, retention, runs
+from snakeway.store.page import encode
+
+log = logging.getLogger(__name__)
+
+_IN_CHUNK = 500  # bound variables of one SELECT … IN
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who removes, and why."""
+
+    id: str
+    action: AuditAction
+    rule: Rule | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Removable:
+    """A run that a rule names, and what became of it. ``size_bytes`` is that of its files."""
+
+    run: RunRow
+    size_bytes: int
+    removed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """What one call of :func:`prune` came to; ``next`` is the cursor of what is left, None at the end."""
+
+    items: list[Removable]
+    next: str | None
+
+
+def take_out(tx: Transaction, run: RunRow, actor: Actor, size_bytes: int) -> None:
+    """Remove the rows of a locked run and note it. Raises RunActive.
+
+    Crash after the commit: its directory is still there, which :func:`discard` was to remove; :func:`clean_up` does.
+    """
+    if run.state in run_rules.ACTIVE:
+        raise RunActive(f"run {run.id} is {run.state}; wait for its end, or cancel it with 'snakeway cancel {run.id}'")
+    if any(attempt.state not in attempt_rules.ENDED for attempt in attempts.of_run(tx, run.id)):
+        raise RunActive(f"run {run.id} has a dry run under way; try again when it has ended")
+    audit.note(tx, run, actor.id, actor.action, _details(run, actor, size_bytes))
+    runs.remove(tx, run.id)
+
+
+def discard(data_dir: Path, run_id: str) -> None:
+    """Remove the directory of a run that has no rows any more; what cannot be removed is logged.
+
+    Crash in the middle: what is left lies in the trash, for :func:`clean_up`.
+    """
+    trash = _trash(data_dir) / run_id
+    with suppress(FileNotFoundError):
+        trash.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        run_directory(data_dir, run_id).path.replace(trash)
+        _remove_tree(trash)
+
+
+def clean_up(store: Store, data_dir: Path) -> None:
+    """Remove what a crash left of removed runs: their directories, whole or half removed.
+
+    A directory that no run knows is removed only if the audit says that its run was: after the restore of an older
+    database it could be anybody's.
+    """
+    with suppress(FileNotFoundError, NotADirectoryError):
+        for path in _trash(data_dir).iterdir():
+            _remove_tree(path)
+    names: list[str] = []
+    with suppress(FileNotFoundError, NotADirectoryError):
+        names = [path.name for path in (data_dir / "runs").iterdir() if ids.is_id(path.name)]
+    for start in range(0, len(names), _IN_CHUNK):
+        with store.read() as tx:
+            removed = audit.removed(tx, names[start : start + _IN_CHUNK])
+        for run_id in sorted(removed):
+            discard(data_dir, run_id)
+
+
+def size_bytes(data_dir: Path, run_id: str) -> int:
+    """Return the size of a run's files, links not followed, each file once. Cost: one stat per file."""
+    seen: set[tuple[int, int]] = set()
+    return sum(_sizes(run_directory(data_dir, run_id).path, seen))
+
+
+def prune(
+    store: Store,
+    data_dir: Path,
+    rule: Rule,
+    at: datetime,
+    *,
+    keep_label: str,
+    actor: Actor,
+    owner: str | None = None,
+    cursor: str | None = None,
+    limit: int = 100,
+    longest_s: float = 20,
+    dry_run: bool = False,
+) -> Pruned:
+    """Remove runs that ``rule`` names, at most ``limit``, and begin with none after ``longest_s``.
+
+    Each is removed by itself, in a transaction that looks once more whether the rule names it: it may have been
+    re-run meanwhile. With ``dry_run`` nothing is changed. Raises InvalidCursor.
+    """
+    with store.read() as tx:
+        page = retention.list_(tx, rule, at, keep_label, owner, cursor, limit)
+    deadline = time.monotonic() + longest_s
+    done: list[Removable] = []
+    for run in page.items:
+        if done and time.monotonic() > deadline:
+            return Pruned(done, encode(done[-1].run.id))
+        size = size_bytes(data_dir, run.id)
+        removed = not dry_run and _remove_named(store, data_dir, run.id, rule, at, keep_label, actor, size)
+        done.append(Removable(run, size, removed))
+    return Pruned(done, page.next)
+
+
+def _remove_named(
+    store: Store, data_dir: Path, run_id: str, rule: Rule, at: datetime, keep_label: str, actor: Actor, size: int
+) -> bool:
+    with store.write() as tx:
+        run = runs.lock(tx, run_id)
+        if run is None or not rule.matches(run, at, keep_label):
+            return False
+        try:
+            take_out(tx, run, actor, size)
+        except RunActive:
+            return False
+    discard(data_dir, run_id)
+    return True
+
+
+def _details(run: RunRow, actor: Actor, size: int) -> dict[str, Any]:
+    return {
+        "state": str(run.state),
+        "digest": run.digest,
+        "target": run.target,
+        "labels": run.labels,
+        "created_at": run.created_at.isoformat(),
+        "ended_at": run.ended_at.isoformat() if run.ended_at else None,
+        "size_bytes": size,
+        **({"rule": actor.rule.to_json()} if actor.rule else {}),
+    }
+
+
+def _trash(data_dir: Path) -> Path:
+    return data_dir / "runs" / ".trash"  # beside the runs, so that moving there is a rename
+
+
+def _sizes(folder: Path, seen: set[tuple[int, int]]) -> Iterator[int]:
+    try:
+        entries = list(os.scandir(folder))
+    except OSError:  # gone, or a job took the right to read it away
+        return
+    for entry in entries:
+        with suppress(OSError):
+            if entry.is_dir(follow_symlinks=False):
+                yield from _sizes(Path(entry.path), seen)
+                continue
+            found = entry.stat(follow_symlinks=False)
+            if (found.st_dev, found.st_ino) not in seen:
+                seen.add((found.st_dev, found.st_ino))
+                yield found.st_size
+
+
+def _remove_tree(path: Path) -> None:
+    """Remove a run's directory, folders that a job made read-only as well; what cannot be removed is logged."""
+    for folder, names, _ in os.walk(path):
+        for name in names:
+            with suppress(OSError):
+                if not Path(folder, name).is_symlink():
+                    Path(folder, name).chmod(stat.S_IRWXU)
+    try:
+        shutil.rmtree(path)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        log.warning("a deleted run's directory could not be removed: %s", error)
