@@ -23,6 +23,7 @@ from snakeway.api.health import HealthController, MetricsController, Prometheus
 from snakeway.api.job import JobController
 from snakeway.api.lanes import SlowLane
 from snakeway.api.log import LogController
+from snakeway.api.outside import OutsideController
 from snakeway.api.query import RefuseUnknown
 from snakeway.api.reference import ReferenceController
 from snakeway.api.run import BASE, RunController
@@ -40,6 +41,7 @@ _CONTROLLERS = (
     LogController,
     EventController,
     ArtifactController,
+    OutsideController,
     WorkflowController,
     TargetController,
     HealthController,

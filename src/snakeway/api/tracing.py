@@ -5,6 +5,7 @@ Without a collector there is no span of the request, and a run hangs below whate
 
 import secrets
 import time
+
 from litestar.enums import ScopeType
 from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Message, Receive, Scope, Send

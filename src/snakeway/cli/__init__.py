@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from snakeway import __version__
-from snakeway.cli import artifacts, catalog, doctor, failures, jobs, logs, runs, server, show, submit
+from snakeway.cli import artifacts, catalog, doctor, failures, jobs, logs, outside, runs, server, show, status, submit
 
 _EPILOG = """
 Exit codes: 0 done; 1 the run, or the command, failed; 2 the request is not valid; 3 the followed run was cancelled;
@@ -61,6 +61,8 @@ app.command("cancel")(runs.cancel)
 app.command("artifacts")(artifacts.artifacts)
 app.command("get")(artifacts.get)
 app.command("rm")(runs.rm)
+app.command("status")(status.status)
+app.command("import")(outside.import_)
 app.command("workflows")(catalog.workflows)
 app.command("targets")(catalog.targets)
 app.command("doctor")(doctor.doctor)

@@ -76,6 +76,8 @@ def _facts(run: "Run") -> Iterator[tuple[str, Any]]:
 
 
 def _source(source: Mapping[str, Any]) -> str:
+    if source.get("kind") == "outside":
+        return f"by hand: {source.get('user')} on {source.get('host')}, in {source.get('directory')}"
     if source.get("kind") != "git":
         return ""  # from the catalog, by the name above
     folder = f", folder {source['path']}" if source.get("path") else ""
@@ -184,7 +186,9 @@ def _exit(attempt: "Attempt") -> str:
 
 def _hints(run: "Run") -> None:
     name = short(run["id"])
-    if run["state"] == "failed":
+    if run["state"] == "failed" and run["outside"]:
+        output.hint(f"\nsnakeway jobs {name} --failed    what failed")
+    elif run["state"] == "failed":
         output.hint(
             f"\nsnakeway jobs {name} --failed    what failed\nsnakeway rerun {name}            execute what is missing"
         )

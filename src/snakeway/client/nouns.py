@@ -126,6 +126,17 @@ class Job(_Try):
     tries: list[dict[str, Any]]
 
 
+class Recording(TypedDict):
+    """How far an attempt by hand is recorded; number and state are None while nothing is known of it."""
+
+    run_id: str
+    attempt_id: str
+    attempt: int | None
+    state: str | None
+    offset: int
+    max_bytes: int
+
+
 class RuleStates(TypedDict):
     rule: str
     states: dict[str, int]

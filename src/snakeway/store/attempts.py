@@ -8,7 +8,7 @@ from sqlalchemy import func, or_, update
 from sqlalchemy.orm import defer
 from sqlmodel import col, select
 
-from snakeway.model.attempt import HELD, MOVES, AttemptState
+from snakeway.model.attempt import HELD, MOVES, AttemptReason, AttemptState
 from snakeway.rows import AttemptRow, RunRow
 from snakeway.store.database import Transaction
 
@@ -34,6 +34,8 @@ def of_run(tx: Transaction, run_id: str) -> Sequence[AttemptRow]:
 def newest(tx: Transaction, run_id: str) -> AttemptRow | None:
     """Return the newest attempt of a run that is not a dry run, or the newest at all."""
     attempts = of_run(tx, run_id)
+    if attempts and attempts[-1].reason is AttemptReason.OUTSIDE:  # may have been recorded in any order
+        attempts = sorted(attempts, key=lambda attempt: attempt.id)
     real = [attempt for attempt in attempts if not attempt.dry_run] or attempts
     return real[-1] if real else None
 

@@ -13,11 +13,13 @@ from datetime import datetime, timedelta
 from snakeway import ids
 from snakeway.catalog import Catalog
 from snakeway.errors import SnakewayError, Unavailable
+from snakeway.model.attempt import AttemptReason
 from snakeway.rows import AttemptRow, RunRow, SupervisorRow, now
 from snakeway.settings import Settings
-from snakeway.store import Store, artifacts, attempts, runs, supervisors
+from snakeway.store import Store, artifacts, attempts, outside, runs, supervisors
 from snakeway.supervisor import collect
 from snakeway.supervisor.end import end
+from snakeway.supervisor.outside import OutsideWatch
 from snakeway.supervisor.prepare import prepare
 from snakeway.supervisor.report import Report
 from snakeway.supervisor.warm import Launcher
@@ -90,6 +92,7 @@ class Supervisor:
         if at >= self._next_beat:
             self._beat(at)
         self._claim(at)
+        self._hold_outside(at)
         with self._store.read() as tx:
             held = {row.id: row for row in attempts.held_by(tx, self.id)}
             stops = runs.stop_requests(tx, {row.run_id for row in held.values()})
@@ -117,12 +120,12 @@ class Supervisor:
             artifacts.take_over(tx, self.id, [row.id for row in supervisors.alive(tx, at - lease)])
         for row in adopted:
             log.info("adopted attempt %s of run %s", row.id, row.run_id)
-            self._watches[row.id] = Watch(self._store, self._settings, row, launched_at=None)
+            self._watches[row.id] = self._watch(row)
         self._next_beat = at + lease / _BEATS_PER_LEASE
         self._collect_wake.set()
 
     def _claim(self, at: datetime) -> None:
-        while len(self._watches) < self._settings.max_active_runs:
+        while self._started() < self._settings.max_active_runs:
             if not self._store_has_queue():
                 return
             with self._store.write() as tx:
@@ -132,6 +135,25 @@ class Supervisor:
                 runs.settle(tx, row.run_id)
             self._watches[row.id] = Watch(self._store, self._settings, row, launched_at=at)
             self._launch(row, at)
+
+    def _hold_outside(self, at: datetime) -> None:
+        """Take on what was started by hand: there is nothing to launch, so there may be any number of them."""
+        with self._store.read() as tx:
+            fresh = outside.waiting(tx, _ADOPT_AT_ONCE)
+        if fresh:
+            with self._store.write() as tx:
+                for row in fresh:
+                    attempts.adopt(tx, row, self.id, at + timedelta(seconds=self._settings.lease_s))
+
+    def _started(self) -> int:
+        """Return how many of the watched attempts were started by a supervisor."""
+        return sum(not isinstance(watch, OutsideWatch) for watch in self._watches.values())
+
+    def _watch(self, row: AttemptRow) -> Watch:
+        """Return a watch of an attempt that somebody else started."""
+        if row.reason is AttemptReason.OUTSIDE:
+            return OutsideWatch(self._store, self._settings, row)
+        return Watch(self._store, self._settings, row, launched_at=None)
 
     def _store_has_queue(self) -> bool:
         # A look without the write lock: an idle supervisor must not take it five times a second.
@@ -168,7 +190,7 @@ class Supervisor:
     def _look(self, row: AttemptRow, at: datetime, *, stop_requested: bool) -> bool:
         watch = self._watches.get(row.id)
         if watch is None:  # its claim was committed, but the connection was lost before we heard of it
-            watch = self._watches[row.id] = Watch(self._store, self._settings, row, launched_at=None)
+            watch = self._watches[row.id] = self._watch(row)
         try:
             seen = watch.look(row, at, stop_requested=stop_requested)
             self._report.jobs_ended(seen.ended_jobs)

@@ -94,6 +94,15 @@ class Watch:
                 return self._end(attempt, claim, None, seen)
         return seen
 
+    def take_events(self, attempt: AttemptRow) -> Seen:
+        """Take in new events, and nothing else; ``ended`` when another supervisor holds the attempt now."""
+        seen = Seen()
+        try:
+            self._take_events(attempt, seen)
+        except intake.LeaseLost:
+            seen.ended = True
+        return seen
+
     def _is_stuck(self, now: datetime) -> bool:
         self._stopping_since = self._stopping_since or now
         graces = Graces(self._settings.stop_interrupt_grace_s, self._settings.stop_kill_grace_s)
