@@ -114,7 +114,7 @@ class Attempt:
 
 
 def attempts_in(directory: Path) -> list[Attempt]:
-    """Return the attempts in a working directory, oldest first, read to their end; raises NotFound if there are none."""
+    """Return the attempts in a working directory, read to their end, oldest first; raises NotFound if there is none."""
     found = []
     for file in sorted((directory / STATE_FOLDER / "attempts").glob(f"*/{EVENTS_FILE}")):
         attempt = Attempt(file)

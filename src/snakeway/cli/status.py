@@ -10,7 +10,7 @@ from snakeway.cli import options, output, times
 from snakeway.cli.byhand import Attempt, Life, attempts_in
 from snakeway.cli.failures import FAILED, INTERRUPTED
 from snakeway.cli.output import Column
-from snakeway.model.job import Job, JobState, last_words
+from snakeway.model.job import ENDED, Job, JobState, last_words
 from snakeway.wire import Event, EventType
 
 _LOOK_S = 0.5
@@ -60,6 +60,9 @@ def status(
 
 def _follow(attempt: Attempt, *, as_json: bool) -> int:
     """Print what happens until the attempt has ended; returns the exit code of its snakemake."""
+    for job in attempt.jobs.values() if not as_json else ():
+        if job.state not in ENDED:
+            output.line(times.moment(job.started_at or job.submitted_at), *_fields(job))
     try:
         while True:
             life = attempt.life()  # before the events: so those written before its end are read
@@ -90,7 +93,11 @@ def _tell(attempt: Attempt, event: Event, *, as_json: bool) -> None:
     elif event["type"] == EventType.ERROR:
         output.line(at, "error", attempt.error)
     elif job is not None and event["type"] in (EventType.JOB, EventType.JOB_FINISHED, EventType.JOB_FAILED):
-        output.line(at, f"job {job.number}", job.state.value, _named(job))
+        output.line(at, *_fields(job))
+
+
+def _fields(job: Job) -> tuple[str, ...]:
+    return f"job {job.number}", job.state.value, _named(job)
 
 
 def _show_failures(attempt: Attempt) -> None:
@@ -154,4 +161,4 @@ def _local(attempt: Attempt) -> str:
 
 def _took_s(attempt: Attempt) -> float:
     end = time.time() if attempt.life() is Life.ALIVE else attempt.last_t
-    return (end or attempt.started["t"]) - attempt.started["t"]
+    return max(0.0, (end or 0.0) - float(attempt.started["t"]))

@@ -179,9 +179,7 @@ def _check_attempt(attempt: AttemptRow | None, run_id: str) -> None:
 
 
 def _misplaced(offset: int, end: int) -> OffsetConflict:
-    return OffsetConflict(
-        f"these bytes begin at {offset}, but the recorded events end at {end}: go on there", offset=end
-    )
+    return OffsetConflict(f"these bytes begin at {offset}, the recorded events end at {end}: go on there", offset=end)
 
 
 def _refused_by_disk(error: OSError) -> Unavailable:
