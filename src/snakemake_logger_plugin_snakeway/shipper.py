@@ -93,6 +93,8 @@ class Shipper:
         except Exception as error:  # noqa: BLE001  a bug of ours must not show as a traceback in somebody's run
             self._complain(f"cannot send events: {type(error).__name__}; {_LATER}")
             self._done.set()
+        finally:
+            self._server.close()
 
     def _look(self, *, ending: bool) -> None:
         """Send what is there; at the end also the log."""
@@ -107,6 +109,8 @@ class Shipper:
             self._learn(answer)
             if not data:
                 break
+            if self._offset == offset:
+                raise _Away("it takes nothing of what it is sent")
         if ending and self._log is not None:
             self._server.ask("PUT", "/log", read_end(self._log, SHIPPED_LOG_BYTES), "text/plain")
 
@@ -157,7 +161,7 @@ class _Server:
             response = self._connection.getresponse()
             return response.status, response.read()
         except (OSError, HTTPException) as error:
-            self._close()
+            self.close()
             raise _Away(getattr(error, "strerror", None) or str(error) or type(error).__name__) from error
 
     def _connect(self) -> Any:
@@ -175,7 +179,8 @@ class _Server:
             raise _Refused(f"{ENV_TOKEN} has characters that a header cannot carry")
         return kinds[self._url.scheme](host, port, timeout=REQUEST_S)
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """Close the connection, if there is one."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None

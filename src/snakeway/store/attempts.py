@@ -93,7 +93,8 @@ def claim(tx: Transaction, lease_owner: str, lease_until: datetime, at: datetime
 def _turns(tx: Transaction) -> Sequence[str]:
     """Return the owners who have something queued, whose turn it is first: fewest held attempts, then longest wait."""
     state, owner = col(AttemptRow.state), col(AttemptRow.owner)
-    held = select(AttemptRow.owner, func.count().label("held")).where(state.in_(HELD)).group_by(owner).subquery()
+    ours = (state.in_(HELD), col(AttemptRow.reason) != AttemptReason.OUTSIDE)
+    held = select(AttemptRow.owner, func.count().label("held")).where(*ours).group_by(owner).subquery()
     first = func.min(AttemptRow.id).label("first")
     queued = select(AttemptRow.owner, first).where(state == AttemptState.QUEUED).group_by(owner).subquery()
     turns = select(queued.c.owner).outerjoin(held, held.c.owner == queued.c.owner)
