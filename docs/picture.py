@@ -17,7 +17,7 @@ from rich.text import Text
 WIDTH, HEIGHT = 108, 40
 COMMANDS = [
     "snakeway submit quickstart --config memory_demo=true",
-    "snakeway rerun last --set-resources bootstrap:mem_mb=600",
+    "snakeway rerun last --apply-suggestions",
     "snakeway show last",
 ]
 # As rich draws a terminal, but with the reader's own fixed-width font: nothing is loaded from elsewhere.

@@ -7,6 +7,7 @@ carry the exception, and logger plugins get them in another thread. A filter on 
 import logging
 import re
 import sys
+import threading
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
@@ -15,9 +16,11 @@ from typing import Any, NamedTuple
 from snakemake_interface_logger_plugins.common import LogEvent
 
 from snakemake_logger_plugin_snakeway.guard import Guard
+from snakemake_logger_plugin_snakeway.host import OomKiller, StandardError
 from snakeway.wire import LIST_ITEMS, tail
 
 _WANTED = frozenset({LogEvent.WORKFLOW_STARTED, LogEvent.ERROR, LogEvent.JOB_ERROR})
+_KILLED = (-9, 137)  # the command itself, or the last program of a shell
 _LONGEST_CHAIN = 10  # of exceptions raised while handling exceptions
 # What Snakemake adds to the name of a file that it treats specially.
 _ANNOTATION = re.compile(
@@ -39,6 +42,9 @@ class Evidence(logging.Filter):
     def __init__(self, guard: Guard) -> None:
         super().__init__()
         self._guard = guard
+        self.stderr = StandardError()
+        self._said: dict[int, str] = {}  # by thread: on standard error before an ERROR, which may announce a JOB_ERROR
+        self._oom = OomKiller()
 
     def filter(self, record: logging.LogRecord) -> bool:
         event = getattr(record, "event", None)
@@ -47,9 +53,14 @@ class Evidence(logging.Filter):
                 _, error, trace = sys.exc_info()
                 found = record.__dict__
                 found["snakeway_directory"] = Path.cwd()
-                found["snakeway_exit"] = _exit_status(error)
+                found["snakeway_exit"] = status = _exit_status(error)
                 if event is LogEvent.JOB_ERROR:  # at once: a try that follows writes the log anew
                     found["snakeway_log"] = end_of_log(Path.cwd(), file_names(found["log"]))
+                    found["snakeway_stderr"] = self._said.pop(threading.get_ident(), "") or self.stderr.tail()
+                    killed = status is not None and status.returncode in _KILLED
+                    found["snakeway_oom"] = self._oom.claim() if killed else None
+                elif event is LogEvent.ERROR:
+                    self._said[threading.get_ident()] = self.stderr.tail()
                 found["snakeway_jobs"] = _jobs_in_postprocessing(trace) if event is LogEvent.ERROR else ()
         return True
 
@@ -70,6 +81,16 @@ def exit_status_of(record: logging.LogRecord) -> ExitStatus | None:
 def log_of(record: logging.LogRecord) -> tuple[str, str] | None:
     """The failed job's log and its end, as it was when the job failed; None if it held nothing."""
     return getattr(record, "snakeway_log", None)
+
+
+def stderr_of(record: logging.LogRecord) -> str:
+    """The end of what jobs had written to standard error when the job failed."""
+    return getattr(record, "snakeway_stderr", "")
+
+
+def oom_killed(record: logging.LogRecord) -> bool | None:
+    """Whether the kernel killed the job for want of memory; None where it is not known or makes no sense."""
+    return getattr(record, "snakeway_oom", None)
 
 
 def file_names(told: Iterable[str]) -> list[str]:

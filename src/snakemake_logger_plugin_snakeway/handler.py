@@ -44,6 +44,7 @@ class LogHandler(LogHandlerBase):
         with self._guard():
             if self._recorder is None and self._begins(event, self._identity):
                 self._recorder = Recorder(self._identity, record, self.common_settings, self._guard)
+                _SNAKEMAKE.addHandler(self._evidence.stderr)  # now: behind the handlers that Snakemake has set up
                 self._narrow_queue(self._recorder.events)
             if self._recorder is not None:
                 self._recorder.take(event, record)
@@ -55,6 +56,7 @@ class LogHandler(LogHandlerBase):
             recorder, self._recorder = self._recorder, None
             if identity is not None:
                 _SNAKEMAKE.removeFilter(self._evidence)
+                _SNAKEMAKE.removeHandler(self._evidence.stderr)
             if recorder is not None:
                 recorder.end()
         super().close()

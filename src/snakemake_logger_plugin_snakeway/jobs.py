@@ -7,7 +7,14 @@ from logging import LogRecord
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from snakemake_logger_plugin_snakeway.evidence import end_of_log, exit_status_of, file_names, log_of
+from snakemake_logger_plugin_snakeway.evidence import (
+    end_of_log,
+    exit_status_of,
+    file_names,
+    log_of,
+    oom_killed,
+    stderr_of,
+)
 from snakemake_logger_plugin_snakeway.guard import Guard
 from snakemake_logger_plugin_snakeway.markers import Markers
 from snakemake_logger_plugin_snakeway.watch import Try, Watch
@@ -99,7 +106,15 @@ class Jobs:
         external_id = told["aux"].get("external_jobid") or (group.external_id if group is not None else None)
         said = log_of(record) or end_of_log(self._directory, file_names(logs))
         self._fail(
-            job, record.created, cut(message), logs=file_names(logs), said=said, code=code, external_id=external_id
+            job,
+            record.created,
+            cut(message),
+            logs=file_names(logs),
+            said=said,
+            code=code,
+            external_id=external_id,
+            stderr_tail=stderr_of(record),
+            oom_killed=oom_killed(record),
         )
 
     def group_failed(self, record: LogRecord, reason: str) -> None:
@@ -153,6 +168,8 @@ class Jobs:
         said: tuple[str, str] | None = None,
         code: int | None = None,
         external_id: object = None,
+        stderr_tail: str = "",
+        oom_killed: bool | None = None,
     ) -> None:
         tried = self._close(job)
         exit_code, signal_number = _shell_status(code)
@@ -167,6 +184,8 @@ class Jobs:
             "message": message,
             "log": log,
             "log_tail": log_tail,
+            "stderr_tail": stderr_tail,
+            "oom_killed": oom_killed,
             "external_id": str(external_id) if external_id else (tried.external_id if tried is not None else None),
         }
         self._failed.add(job)

@@ -115,6 +115,7 @@ class DirectRecord:
         """Open the database; raises what :func:`open_store` raises."""
         self._settings = settings
         self._store = open_store(settings)
+        self._catalog = Catalog(settings)
         self._outside = Outside(self._store, settings)
 
     def recorded(self, run_id: str, attempt_id: str) -> Recording:
@@ -125,7 +126,7 @@ class DirectRecord:
         """Record the next bytes of an attempt's events; without any, do what a supervisor would do with the others."""
         found = self._outside.append(LOCAL, run_id, attempt_id, offset, data, gone=gone)
         if not data:
-            take_in(self._store, self._settings, attempt_id)
+            take_in(self._store, self._catalog, self._settings, attempt_id)
         return self._shown(run_id, attempt_id, found)
 
     def put_log(self, run_id: str, attempt_id: str, data: bytes) -> None:

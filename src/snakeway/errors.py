@@ -150,6 +150,13 @@ class RunEnded(Conflict):
     title = "The run has ended"
 
 
+class NoSuggestion(Conflict):
+    """Nothing is known that would cure what failed; correct it and re-run without suggestions."""
+
+    code = "no_suggestion"
+    title = "There is no suggestion to apply"
+
+
 class IdempotencyConflict(Conflict):
     """The Idempotency-Key was used before with a different request."""
 

@@ -156,6 +156,8 @@ class AttemptRow(Table, table=True):
     exit_code: int | None = None
     exit_signal: int | None = None
     error: str | None = Field(default=None, sa_column=Column(Text))
+    failure: dict[str, Any] | None = Field(default=None, sa_column=Column(JSON(none_as_null=True)))
+    suggestion: dict[str, Any] | None = Field(default=None, sa_column=Column(JSON(none_as_null=True)))
     events_offset: int = Field(default=0, sa_column=Column(BigInteger, nullable=False))
     events_lost: int = 0
     snakemake_version: str | None = Field(default=None, max_length=32)
@@ -204,6 +206,8 @@ class JobRow(Table, table=True):
     signal: int | None = None
     message: str | None = Field(default=None, sa_column=Column(Text))
     log_tail: str | None = Field(default=None, sa_column=Column(Text))
+    failure_kind: str | None = Field(default=None, max_length=32)
+    failure: dict[str, Any] | None = Field(default=None, sa_column=Column(JSON(none_as_null=True)))
     tries: list[dict[str, Any]] = _json(list)
 
 

@@ -49,6 +49,12 @@ class Settings(BaseSettings):
     max_recoveries: int = Field(
         3, ge=0, description="Times a run whose snakemake process was lost is started again by itself."
     )
+    suggest_mem_mb_max: int = Field(
+        256_000, ge=1, description="Most memory in MB that a suggestion asks for after a job ran out of it."
+    )
+    suggest_runtime_min_max: int = Field(
+        7 * 24 * 60, ge=1, description="Most minutes of run time that a suggestion asks for after a time limit."
+    )
     tick_s: float = Field(0.2, gt=0, le=10, description="Pause between two looks of the supervisor at its attempts.")
     lease_s: float = Field(
         30, ge=1, description="Time after which attempts of a silent supervisor may be adopted by another."

@@ -15,7 +15,9 @@ reader ignores types and members it does not know, so that plugin and server may
     job_started       job, try, started_at: the job runs (likewise)
     job_finished      job, try, started_at (absent when not known)
     job_failed        job, try, rule, exit_code (128 + signal when killed), signal, message, external_id,
-                      log (path), log_tail (the end of that log)
+                      log (path), log_tail (the end of that log), stderr_tail (the end of what jobs beside snakemake
+                      wrote to standard error, where that is a file), oom_killed (whether the kernel ended a process of
+                      the host for want of memory; null: not known)
     progress          done, total
     error             exception, message
     attempt_ended     lost (events that could not be written)
@@ -68,6 +70,7 @@ _TEXTS = (
     "external_id",
     "benchmark",
     "log_tail",
+    "stderr_tail",
     "snakemake",
 )
 _SEQ_LIMIT = 2**53  # a larger one is not the plugin's

@@ -6,8 +6,10 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import httpx
+import pytest
 
 from tests.benchmarks.common import SNAKEMAKE
 from tests.e2e.conftest import StartServer
@@ -23,7 +25,7 @@ rule step:
     log: "logs/{i}.log"
     resources: mem_mb=100
     shell: "if [ $(( {wildcards.i} % 10 )) = 3 -a {resources.mem_mb} -lt 200 ]; then "
-        "echo too little memory >{log}; exit 9; fi; echo {wildcards.i} > {output}"
+        "echo MemoryError: too little >{log}; exit 9; fi; echo {wildcards.i} > {output}"
 
 rule sum:
     input: expand("steps/{i}.txt", i=range(500))
@@ -32,18 +34,21 @@ rule sum:
 """
 
 
+@pytest.mark.parametrize(
+    ("change", "mem_mb"), [({"set_resources": {"step": {"mem_mb": 400}}}, 400), ({"apply_suggestions": True}, 200)]
+)
 def test_ten_percent_of_500_jobs_fail_and_only_they_are_run_again(
-    start_server: StartServer, workflows: Callable[..., Path]
+    start_server: StartServer, workflows: Callable[..., Path], change: dict[str, Any], mem_mb: int
 ) -> None:
     server = start_server(workflows_dir=workflows(partial=PARTIAL))
     run_id = server.submit("partial")
     run = server.end_of(run_id, timeout_s=170)
-    assert (run["state"], run["error"]) == ("failed", "50 of 502 jobs failed: step (50).")
+    assert (run["state"], run["error"]) == ("failed", "50 of 502 jobs failed: step (50: out of memory).")
     assert run["jobs"] == {"total": 502, "done": 450, "failed": 50}
     failed = server.jobs(run_id, attempt=1, state="failed")
     assert {job["exit_code"] for job in failed} == {9}
-    assert {job["log_tail"] for job in failed} == {"too little memory"}
-    plan = server.rerun(run_id, set_resources={"step": {"mem_mb": 400}})["attempt"]["plan"]
+    assert {job["log_tail"] for job in failed} == {"MemoryError: too little"}
+    plan = server.rerun(run_id, **change)["attempt"]["plan"]
     assert (plan["total"], plan["by_rule"]) == (52, {"step": 50, "sum": 1, "all": 1})
     assert server.end_of(run_id, timeout_s=120)["state"] == "succeeded"
     again = server.jobs(run_id, attempt=2)
@@ -53,7 +58,7 @@ def test_ten_percent_of_500_jobs_fail_and_only_they_are_run_again(
     assert len(again) == plan["total"]
     reasons = {job["rule"]: job["reason"] for job in again}
     assert reasons["step"].startswith("Missing output files: steps/")
-    assert {job["resources"]["mem_mb"] for job in again if job["rule"] == "step"} == {400}
+    assert {job["resources"]["mem_mb"] for job in again if job["rule"] == "step"} == {mem_mb}
     text = "".join(f"{i}\n" for i in range(500))
     assert server.request("GET", f"/runs/{run_id}/artifacts/sum.txt").text == text
 

@@ -84,7 +84,7 @@ def test_a_run_by_hand_from_its_first_event_to_its_end(api: Api, tick: Tick) -> 
     send(api, attempt, len(first), rest)
     tick()
     run = api.get(f"/runs/{attempt.run_id}")
-    assert (run["state"], run["error"]) == ("failed", "1 of 3 jobs failed: fit (1).")
+    assert (run["state"], run["error"]) == ("failed", "1 of 3 jobs failed: fit (1: exit code).")
     assert (run["started_at"], run["ended_at"]) == ("2026-09-21T14:13:20Z", "2026-09-21T14:13:26Z")
     [shown] = api.get(f"/runs/{attempt.run_id}/attempts")["items"]
     assert (shown["state"], shown["reason"], shown["exit_code"]) == ("failed", "outside", 1)
@@ -212,6 +212,19 @@ def test_silence_is_a_loss_until_it_is_broken(api: Api, tick: Tick) -> None:
     assert (run["jobs"], run["error"]) == ({"total": 2, "done": 2, "failed": 0}, None)
 
 
+def test_what_was_said_before_a_silence_still_counts(api: Api, tick: Tick) -> None:
+    attempt = Attempt()
+    first = attempt.started() + attempt.job(1) + attempt.finished(1) + attempt.line("error", exception="E", message="m")
+    send(api, attempt, 0, first)
+    send(api, attempt, len(first), b"", gone=True)
+    tick()
+    send(api, attempt, len(first), attempt.ended())
+    tick()
+    run = api.get(f"/runs/{attempt.run_id}")
+    assert (run["state"], run["jobs"]["done"]) == ("failed", 1)
+    assert "disappeared" not in run["error"]
+
+
 def test_a_process_that_is_gone_is_a_loss_at_once(api: Api, tick: Tick) -> None:
     attempt = Attempt()
     first = attempt.started() + attempt.job(1)
@@ -314,8 +327,7 @@ def test_whatever_is_sent_in_whatever_order_the_record_is_a_beginning_of_the_fil
             continue
         assert begin == before <= after
         recorded = events.read_bytes()
-        assert recorded == whole[:after]
-        assert recorded.endswith(b"\n")
+        assert recorded[: recorded.rfind(b"\n") + 1] == whole[:after]  # behind it, what a crash left
         if crashes:
             with events.open("ab") as file:
                 file.write(crashes.pop())

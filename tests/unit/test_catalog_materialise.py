@@ -85,6 +85,26 @@ def test_the_first_version_keeps_its_times(run: Path, first: Version) -> None:
     assert json.loads((run / ".snakeway/workflow.json").read_text())["digest"] == first.digest
 
 
+def test_links_and_folders_of_the_first_version_keep_their_times(run: Path, tmp_path: Path) -> None:
+    version = Version(tmp_path / "version", {"data/reads/a.txt": "1", "x": "1"}, {"data/link": "reads"})
+    times = {"data/reads": OLD_NS + 1, "data/link": OLD_NS + 2, "data": OLD_NS + 3}
+    for name, time_ns in times.items():
+        os.utime(version.path / name, ns=(time_ns, time_ns), follow_symlinks=False)
+    version.put_into(run)
+    assert {name: mtime(run / name) for name in times} == times
+
+
+def test_a_folder_that_was_there_or_comes_later_is_as_new_as_what_is_in_it(
+    run: Path, first: Version, second: Version
+) -> None:
+    (run / "workflow").mkdir()
+    first.put_into(run)
+    assert mtime(run / "workflow") > OLD_NS
+    os.utime(second.path / "both", ns=(OLD_NS, OLD_NS))
+    second.put_into(run)
+    assert mtime(run / "both") > OLD_NS
+
+
 def test_repeating_it_touches_nothing(run: Path, first: Version) -> None:
     first.put_into(run)
     before = {name: untouched(run / name) for name in [*FIRST, ".snakeway/workflow.json"]}

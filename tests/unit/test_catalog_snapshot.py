@@ -24,6 +24,8 @@ def source(tmp_path: Path) -> Path:
     (root / "run.sh").chmod(0o775)
     (root / "data").symlink_to("/data")
     os.utime(root / "run.sh", ns=(HOUR_NS, HOUR_NS))
+    os.utime(root / "data", ns=(2 * HOUR_NS, 2 * HOUR_NS), follow_symlinks=False)
+    os.utime(root / "workflow", ns=(3 * HOUR_NS, 3 * HOUR_NS))
     return root
 
 
@@ -43,6 +45,8 @@ def test_a_snapshot_has_the_digest_the_links_and_the_times_of_its_source(source:
     path = store.path(digest)
     assert path.name == digest.removeprefix("sha256:")
     assert (path / "run.sh").stat().st_mtime_ns == HOUR_NS
+    assert (path / "data").lstat().st_mtime_ns == 2 * HOUR_NS
+    assert (path / "workflow").stat().st_mtime_ns == 3 * HOUR_NS
     assert (path / "data").readlink() == Path("/data")
     assert stat.S_IMODE((path / "run.sh").stat().st_mode) == 0o555
     assert stat.S_IMODE((path / "workflow/Snakefile").stat().st_mode) == 0o444

@@ -68,6 +68,8 @@ def attempt(**changes: Any) -> dict[str, Any]:
         "exit_code": None,
         "exit_signal": None,
         "error": None,
+        "failure": None,
+        "suggestion": None,
         "host": "node1",
         "snakemake_version": "9.27.1",
         "jobs": {"total": 8, "done": 3, "failed": 0},
@@ -102,6 +104,7 @@ def job(**changes: Any) -> dict[str, Any]:
         "signal": None,
         "message": None,
         "log_tail": None,
+        "failure": None,
         "tries": [],
         **changes,
     }

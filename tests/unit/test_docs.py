@@ -20,6 +20,7 @@ import yaml
 from snakeway import cli, directory, wire
 from snakeway.api.problems import EVERY_KIND
 from snakeway.model import attempt
+from snakeway.model.failure import Failure, FailureKind
 from snakeway.settings import Settings
 from snakeway.telemetry import names
 
@@ -86,6 +87,12 @@ def test_every_event_and_member_is_described() -> None:
         told.setdefault(type_, set()).update(re.findall(r"[a-z_]+", members))
     assert told.keys() == {type_.value for type_ in wire.EventType}
     assert {type_: set(_ROW.findall(section("reference/events.md", type_))) for type_ in told} == told
+
+
+def test_every_kind_of_failure_is_described() -> None:
+    assert _ROW.findall(section("reference/failures.md", "Kinds")) == [kind.value for kind in FailureKind]
+    members = " ".join(re.findall(r"^\| (`.*?) \|", section("reference/failures.md", "Failures"), re.MULTILINE))
+    assert set(_SPAN.findall(members)) == Failure.__dataclass_fields__.keys()
 
 
 def test_every_span_attribute_is_described() -> None:

@@ -29,13 +29,13 @@ done
 say "1. A run in which some jobs get too little memory"
 show submit quickstart --config memory_demo=true --follow && { echo "it should have failed in part" >&2; exit 1; }
 
-say "2. What failed, and what it said"
+say "2. What failed, and why"
 show jobs last --state failed
 job=$(snakeway jobs last --state failed --json | sed -n 's/.*"job": *\([0-9]*\).*/\1/p' | head -n 1)
 show logs last --job "$job" --tail 2
 
-say "3. A re-run with more memory for that rule: only what failed, and what depends on it"
-show rerun last --set-resources bootstrap:mem_mb=600 --follow
+say "3. A re-run with what was lacking: only what failed, and what depends on it"
+show rerun last --apply-suggestions --follow
 
 say "4. What each attempt ran"
 show show last

@@ -9,6 +9,7 @@ from msgspec import Meta, Struct
 
 from snakeway.api.body import ApiRequest
 from snakeway.api.document import answer
+from snakeway.api.failure import Failure, Suggestion
 from snakeway.api.problems import documented
 from snakeway.api.query import LARGEST_NUMBER, AttemptNumber
 from snakeway.api.shared import EXAMPLE_DIGEST, EXAMPLE_RUN_ID, EXAMPLE_TIME, JobCounts, RunId, TheReads
@@ -87,7 +88,12 @@ class Attempt(Struct, frozen=True):
     ended_at: datetime | None
     exit_code: Annotated[int | None, Meta(description="Of snakemake; null while it runs and when a signal ended it.")]
     exit_signal: int | None
-    error: Annotated[str | None, Meta(description="Why the attempt failed, as far as it is not a job's failure.")]
+    error: Annotated[str | None, Meta(description="Why the attempt did not succeed, in a sentence.")]
+    failure: Annotated[Failure | None, Meta(description="The same in detail, unless failed jobs are the reason.")]
+    suggestion: Annotated[
+        Suggestion | None,
+        Meta(description="What a re-run has to do differently to cure what can be cured; null: nothing can be."),
+    ]
     host: str | None
     snakemake_version: str | None
     jobs: JobCounts
@@ -115,6 +121,8 @@ class Attempt(Struct, frozen=True):
             exit_code=row.exit_code,
             exit_signal=row.exit_signal,
             error=row.error,
+            failure=Failure.of(row.failure),
+            suggestion=Suggestion.of(row.suggestion),
             host=row.host,
             snakemake_version=row.snakemake_version,
             jobs=JobCounts(row.jobs_total, row.jobs_done, row.jobs_failed),
@@ -208,6 +216,8 @@ EXAMPLE = Attempt(
     exit_code=None,
     exit_signal=None,
     error=None,
+    failure=None,
+    suggestion=None,
     host="node1",
     snakemake_version="9.27.1",
     jobs=JobCounts(1, 0, 0),

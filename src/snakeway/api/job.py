@@ -10,6 +10,8 @@ from msgspec import Meta, Struct, field
 from snakeway import errors
 from snakeway.api.body import ApiRequest
 from snakeway.api.document import answer
+from snakeway.api.failure import EXAMPLE as EXAMPLE_FAILURE
+from snakeway.api.failure import Failure
 from snakeway.api.problems import documented
 from snakeway.api.query import DEFAULT_LIMIT, LARGEST_NUMBER, MOST_VALUES, AttemptNumber, Cursor, Limit
 from snakeway.api.shared import EXAMPLE_TIME, RunId, TheReads
@@ -30,6 +32,7 @@ class Try(Struct, frozen=True):
     exit_code: int | None
     signal: int | None
     message: str | None
+    failure: Annotated[Failure | None, Meta(description="Why the try failed.")]
 
     @classmethod
     def of(cls, data: dict[str, Any]) -> "Try":
@@ -44,6 +47,7 @@ class Try(Struct, frozen=True):
             exit_code=data.get("exit_code"),
             signal=data.get("signal"),
             message=data.get("message"),
+            failure=Failure.of(data.get("failure")),
         )
 
 
@@ -75,8 +79,12 @@ class Job(Struct, frozen=True):
     external_id: Annotated[str | None, Meta(description="The scheduler's id of the job.")]
     exit_code: Annotated[int | None, Meta(description="128 + signal when a signal ended it.")]
     signal: int | None
-    message: Annotated[str | None, Meta(description="Why it failed.")]
-    log_tail: Annotated[str | None, Meta(description="The end of its log, when it failed.")]
+    message: Annotated[str | None, Meta(description="What Snakemake says of its failure.")]
+    log_tail: Annotated[
+        str | None,
+        Meta(description="When it failed: the end of its log, or else of what it wrote to standard error."),
+    ]
+    failure: Annotated[Failure | None, Meta(description="Why it failed.")]
     tries: Annotated[list[Try], Meta(description="Failed tries that Snakemake repeated, oldest first.")]
 
     @classmethod
@@ -106,6 +114,7 @@ class Job(Struct, frozen=True):
             signal=row.signal,
             message=row.message,
             log_tail=row.log_tail,
+            failure=Failure.of(row.failure),
             tries=[Try.of(data) for data in row.tries],
         )
 
@@ -141,6 +150,7 @@ EXAMPLE = Job(
     signal=9,
     message="killed by signal 9",
     log_tail="reading resources/penguins.csv\n",
+    failure=EXAMPLE_FAILURE,
     tries=[],
 )
 

@@ -43,6 +43,7 @@ STATUS: dict[type[SnakewayError], int] = {
     errors.Conflict: 409,
     errors.RunActive: 409,
     errors.RunEnded: 409,
+    errors.NoSuggestion: 409,
     errors.IdempotencyConflict: 409,
     errors.OutsideRun: 409,
     errors.NotOutside: 409,

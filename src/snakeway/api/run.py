@@ -270,7 +270,9 @@ class RunController(Controller):
         summary="Re-run what is missing of a run",
         responses={
             202: answer(RerunAnswer, RerunAnswer(EXAMPLE, EXAMPLE_ATTEMPT), "The new attempt is queued."),
-            **documented(errors.RunNotFound, errors.RunActive, errors.OutsideRun, *_CANNOT_START, body=True),
+            **documented(
+                errors.RunNotFound, errors.RunActive, errors.OutsideRun, errors.NoSuggestion, *_CANNOT_START, body=True
+            ),
         },
     )
     async def rerun(

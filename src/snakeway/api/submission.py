@@ -99,11 +99,22 @@ class RerunRequest(_Changes, frozen=True, kw_only=True):
 
     config: Annotated[dict[str, Any] | None, Meta(description="Replaces the run's whole configuration.")] = None
     target: Annotated[Name | None, Meta(description="Another place to run the jobs.")] = None
+    apply_suggestions: Annotated[
+        bool,
+        Meta(description="Whether to give the failed jobs what their failures say they lacked; other members win."),
+    ] = False
     update_workflow: Annotated[bool, Meta(description="Whether to take the workflow's version of now.")] = False
 
     def rerun(self) -> Rerun:
         """Return what the service takes."""
-        return Rerun(self.overrides(), self.config, self.target, self.update_workflow, self.dry_run)
+        return Rerun(
+            overrides=self.overrides(),
+            config=self.config,
+            target=self.target,
+            apply_suggestions=self.apply_suggestions,
+            update_workflow=self.update_workflow,
+            dry_run=self.dry_run,
+        )
 
     @classmethod
     def example(cls) -> "RerunRequest":

@@ -16,8 +16,8 @@ from typing import IO, BinaryIO
 
 from snakeway.catalog.gitcommand import Git, GitError, open_unlinked
 from snakeway.catalog.gitsource import GitSource
-from snakeway.catalog.snapshot import finish_file
-from snakeway.catalog.tree import LEFT_OUT, MAX_BYTES, MAX_FILES
+from snakeway.catalog.snapshot import finish_file, set_time
+from snakeway.catalog.tree import LEFT_OUT, MAX_BYTES, MAX_FILES, folders_of
 from snakeway.errors import InvalidWorkflow, WorkflowNotFound
 
 _COMMITTED = re.compile(rb"^committer .*> (\d{1,12}) ", re.MULTILINE)
@@ -54,6 +54,8 @@ def export(git: Git, commit: str, source: GitSource, destination: Path) -> None:
             for item in items:
                 _write(process.stdout, item, destination, modified)
     _check_links(destination, [item.path for item in items if stat.S_ISLNK(item.mode)])
+    for folder in folders_of(item.path for item in items):
+        set_time(destination / folder, modified)
 
 
 def _list(git: Git, commit: str, source: GitSource) -> list[_Item]:
@@ -102,6 +104,7 @@ def _write(stream: IO[bytes], item: _Item, destination: Path, modified: int) -> 
         target.parent.mkdir(parents=True, exist_ok=True)
         if stat.S_ISLNK(item.mode):
             _link(stream.read(item.size) if item.size <= _MAX_LINK else b"", item.path, target)
+            set_time(target, modified)
         else:
             with target.open("xb") as file:
                 _copy(stream, file, item)

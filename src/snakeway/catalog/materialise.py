@@ -41,10 +41,10 @@ def materialise(snapshot: Path, index: Index, digest: str, directory: Path) -> N
     """Make the workflow's files in ``directory`` those of ``index``; may be repeated after a kill at any point.
 
     Files of the version before that are not in this one are removed, unless they were changed since. A file that has
-    the right content is left alone, its time too; a file of the first version keeps its time in the snapshot; one
-    that replaces another content is as new as the replacement. So a re-run of identical files runs nothing, and a
-    re-run of changed ones runs what depends on them, whatever the clock of the workflow's author said. A version that
-    is there already is left as it is, with whatever jobs have done to its files.
+    the right content is left alone, its time too; a file of the first version keeps its time in the snapshot, and so
+    does a folder that is made for it; one that replaces another content is as new as the replacement. So a re-run of
+    identical files runs nothing, and a re-run of changed ones runs what depends on them, whatever the clock of the
+    workflow's author said. A version that is there already is left as it is, with whatever jobs have done to its files.
 
     Raises InvalidWorkflow if a folder stands where the workflow has a file, or something else where it has a folder.
     """
@@ -67,6 +67,10 @@ def materialise(snapshot: Path, index: Index, digest: str, directory: Path) -> N
             is_change = found is not None or before.digest not in (None, digest)
             modified = time.time_ns() if is_change else os.lstat(snapshot / path).st_mtime_ns
             run.put(path, entry, snapshot / path, modified)
+        # Crash before this: the next time the folders are there, and stay as new as they are.
+        if before.digest in (None, digest):
+            for path in run.made:  # last, because what is put into a folder gives it a new time
+                run.set_folder_time(path, os.lstat(snapshot / path).st_mtime_ns)
         run.write_manifest(after)
 
 
@@ -86,9 +90,11 @@ class _Beneath:
         self._root = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._state = -1
         self._directory = directory
+        self.made: list[str] = []  # folders that were not there
 
     def __enter__(self) -> Self:
         try:
+            _make(self._root, STATE_FOLDER)
             self._state = self._enter(self._root, STATE_FOLDER, create=True)
             self._sweep()
         except BaseException:
@@ -139,6 +145,11 @@ class _Beneath:
             finally:
                 os.close(descriptor)
 
+    def set_folder_time(self, path: str, modified: int) -> None:
+        """Give a folder its time in ns since the epoch."""
+        with self._parent(path) as (folder, name):
+            os.utime(name, ns=(modified, modified), dir_fd=folder, follow_symlinks=False)
+
     def put(self, path: str, entry: Entry, source: Path, modified: int) -> None:
         """Put a file or link in place of whatever file or link is there. ``modified`` is in ns since the epoch.
 
@@ -186,7 +197,9 @@ class _Beneath:
         *folders, name = path.split("/")
         here = os.dup(self._root)
         try:
-            for folder in folders:
+            for depth, folder in enumerate(folders, 1):
+                if create and _make(here, folder):
+                    self.made.append("/".join(folders[:depth]))
                 below = self._enter(here, folder, create=create)
                 os.close(here)
                 here = below
@@ -195,9 +208,6 @@ class _Beneath:
             os.close(here)
 
     def _enter(self, here: int, folder: str, *, create: bool) -> int:
-        if create:
-            with contextlib.suppress(FileExistsError):
-                os.mkdir(folder, 0o755, dir_fd=here)
         try:
             return os.open(folder, _FOLDER, dir_fd=here)
         except NotADirectoryError:  # a link as well
@@ -223,6 +233,15 @@ class _Beneath:
             f"{self._directory}: {path} is {found} where the workflow has {wanted}; move it away and re-run, "
             "or submit a new run"
         )
+
+
+def _make(here: int, folder: str) -> bool:
+    """Make a folder; returns whether it was not there."""
+    try:
+        os.mkdir(folder, 0o755, dir_fd=here)
+    except FileExistsError:
+        return False
+    return True
 
 
 def _mode(entry: Entry) -> int:

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
-from snakeway.catalog.tree import Index, Tree, open_file
+from snakeway.catalog.tree import Index, Tree, folders_of, open_file
 from snakeway.errors import InvalidWorkflow, Unavailable, WorkflowNotFound
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
@@ -110,18 +110,24 @@ class Snapshots:
 
 
 def copy_tree(root: Path, index: Index, destination: Path) -> None:
-    """Copy the files of ``index``, and nothing else, with their times. Raises OSError if one is gone or unreadable."""
+    """Copy the files of ``index``, and nothing else, with their times and those of their folders.
+
+    Snakemake compares the times of links and folders too. Raises OSError if one is gone or unreadable.
+    """
     for path, entry in index.items():
         target = destination / path
         target.parent.mkdir(parents=True, exist_ok=True)
         if entry.kind == "link":
             target.symlink_to(entry.content)
+            set_time(target, os.lstat(root / path).st_mtime_ns)
             continue
         with os.fdopen(open_file(root / path), "rb") as source:
             modified = os.fstat(source.fileno()).st_mtime_ns
             with target.open("xb") as copy:
                 shutil.copyfileobj(source, copy)
                 finish_file(copy, program=entry.kind == "program", modified=modified)
+    for folder in folders_of(index):  # when they are filled: what is put into a folder gives it a new time
+        set_time(destination / folder, os.lstat(root / folder).st_mtime_ns)
 
 
 def finish_file(file: IO[bytes], *, program: bool, modified: int) -> None:
@@ -130,6 +136,11 @@ def finish_file(file: IO[bytes], *, program: bool, modified: int) -> None:
     descriptor = file.fileno()
     os.fchmod(descriptor, 0o555 if program else 0o444)
     os.utime(descriptor, ns=(modified, modified))
+
+
+def set_time(path: Path, modified: int) -> None:
+    """Give a link, not what it leads to, or a folder its time in ns since the epoch."""
+    os.utime(path, ns=(modified, modified), follow_symlinks=False)
 
 
 def _sync(path: str | Path) -> None:

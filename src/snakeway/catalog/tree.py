@@ -6,6 +6,7 @@ import posixpath
 import stat
 import threading
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -49,6 +50,15 @@ def digest_of(index: Index) -> str:
         entry = index[path]
         total.update(b"\0".join((entry.kind.encode(), os.fsencode(path), os.fsencode(entry.content), b"")))
     return f"sha256:{total.hexdigest()}"
+
+
+def folders_of(paths: Iterable[str]) -> set[str]:
+    """Return every folder that these files are in, at any depth, without the one that the paths are relative to."""
+    found: set[str] = set()
+    for path in paths:
+        while (path := posixpath.dirname(path)) and path not in found:
+            found.add(path)
+    return found
 
 
 def open_file(path: str | Path, folder: int | None = None) -> int:

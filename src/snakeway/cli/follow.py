@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from snakeway.cli import output
 from snakeway.cli.connect import short
+from snakeway.cli.cure import hint_at_rerun
 from snakeway.cli.failures import INTERRUPTED
 from snakeway.cli.watch import Line, Watch
-from snakeway.errors import Unavailable
+from snakeway.errors import SnakewayError, Unavailable
 from snakeway.model.job import JobState
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def follow(
     except KeyboardInterrupt:
         return _detached(run, quiet)
     if terminal and not as_json and not quiet:
-        _sum_up(watch)
+        _sum_up(client, watch)
     return watch.exit_code()
 
 
@@ -84,7 +85,7 @@ def _detached(run: "Run", quiet: bool) -> int:
     return INTERRUPTED
 
 
-def _sum_up(watch: Watch) -> None:
+def _sum_up(client: "Client", watch: Watch) -> None:
     """Tell what failed and what can be done about it."""
     name = short(watch.run["id"])
     failed = [job for job in watch.jobs.values() if job.state is JobState.FAILED]
@@ -102,7 +103,8 @@ def _sum_up(watch: Watch) -> None:
         return
     if state == "succeeded":
         output.hint(f"snakeway get {name}    bring its outputs here")
-    elif state == "failed" and not watch.jobs:
-        output.hint(f"snakeway rerun {name} --update-workflow    try again with the workflow as it is by then")
     elif state in {"failed", "cancelled"}:
-        output.hint(f"snakeway rerun {name}    execute what is missing")
+        attempts = []
+        with suppress(SnakewayError):  # it is only a hint
+            attempts = client.attempts(watch.run["id"])
+        hint_at_rerun(name, attempts[-1] if attempts else None)

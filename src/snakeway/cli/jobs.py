@@ -28,6 +28,7 @@ _COLUMNS: list[Column["Job"]] = [
     ),
     Column("TOOK", lambda job: job["started_at"], times.took, whole=True),
     Column("EXTERNAL ID", lambda job: job["external_id"]),
+    Column("FAILURE", lambda job: kind(job).replace("_", " ")),
 ]
 _PLAIN: list[Column["Job"]] = [
     *_COLUMNS[:7],
@@ -37,7 +38,8 @@ _PLAIN: list[Column["Job"]] = [
     Column("EXTERNAL ID", lambda job: job["external_id"]),
     Column("EXIT CODE", lambda job: job["exit_code"]),
     Column("SIGNAL", lambda job: job["signal"]),
-    Column("MESSAGE", lambda job: last_words(job["log_tail"], job["message"])),
+    Column("FAILURE", lambda job: kind(job)),
+    Column("MESSAGE", lambda job: summary(job)),
 ]
 
 
@@ -57,7 +59,7 @@ def jobs(
     """List the jobs of a run's newest attempt.
 
     When the output is not a terminal, the columns are: attempt, job, state, rule, wildcards, try, threads, submitted,
-    started, ended, external id, exit code, signal, message.
+    started, ended, external id, exit code, signal, kind of failure, message.
     """
     states = [*(state or []), *((JobState.FAILED, JobState.LOST) if failed else ())]
     with connect() as client:
@@ -86,10 +88,18 @@ def wildcards(job: "Job") -> str:
     return ", ".join(f"{name}={value}" for name, value in job["wildcards"].items())
 
 
+def kind(job: "Job") -> str:
+    """Return the kind of a job's failure; nothing if it has none."""
+    return job["failure"]["kind"] if job["failure"] else ""
+
+
+def summary(job: "Job") -> str:
+    """Return in a sentence why a job failed; nothing if it did not."""
+    return job["failure"]["summary"] if job["failure"] else last_words(job["log_tail"], job["message"])
+
+
 def _show_failure(id_: str, job: "Job") -> None:
-    output.write(
-        f"\njob {job['job']} {output.clean(job['rule'])}: {output.clean(last_words(job['log_tail'], job['message']))}\n"
-    )
+    output.write(f"\njob {job['job']} {output.clean(job['rule'])}: {output.clean(summary(job))}\n")
     for line in (job["log_tail"] or "").splitlines():
         output.write(f"    {output.printable(line)}\n")
     output.write(f"    all of it: snakeway logs {short(id_)} --job {job['job']} --attempt {job['attempt']}\n")

@@ -7,6 +7,7 @@ import typer
 
 from snakeway.cli import follow, options, output, times
 from snakeway.cli.connect import connect, find_run, short
+from snakeway.cli.cure import cure, hint_at_rerun
 
 if TYPE_CHECKING:
     from snakeway.client import Attempt, Client, Run
@@ -43,7 +44,7 @@ def show(
     if output.is_terminal():
         output.write("\n")
         _side_by_side(attempts, executed)
-        _hints(found)
+        _hints(found, attempts)
     else:
         for attempt in attempts:
             output.line("attempt", *_fields(attempt), executed[attempt["number"]])
@@ -60,12 +61,13 @@ def _facts(run: "Run") -> Iterator[tuple[str, Any]]:
         )
     yield "error", run["error"]
     yield "workflow", run["workflow"]
+    people = output.is_terminal()
     yield "source", _source(run["source"])
     yield "digest", run["digest"]
     yield "target", run["target"]
     yield "owner", run["owner"]
-    yield "config", " ".join(f"{key}={output.clean(value)}" for key, value in flat(run["config"]).items())
-    yield "labels", " ".join(f"{key}={value}" for key, value in sorted(run["labels"].items()))
+    yield "config", _words(flat(run["config"])) if people else run["config"]
+    yield "labels", _words(run["labels"]) if people else run["labels"]
     yield "note", run["note"]
     yield "dry run", run["dry_run"] or None
     yield "jobs", f"{jobs['done']} of {jobs['total']} done, {jobs['failed']} failed (newest attempt)"
@@ -73,6 +75,10 @@ def _facts(run: "Run") -> Iterator[tuple[str, Any]]:
         moment = run[f"{name}_at"]  # type: ignore[literal-required]
         yield name, times.local(moment) if output.is_terminal() else moment
     yield "trace", run["trace_id"]
+
+
+def _words(values: Mapping[str, Any]) -> str:
+    return " ".join(f"{key}={output.clean(value)}" for key, value in sorted(values.items()))
 
 
 def _source(source: Mapping[str, Any]) -> str:
@@ -138,6 +144,7 @@ def describe(attempt: "Attempt", before: "Attempt | None", executed: str) -> Ite
     yield "took", times.took(attempt)
     yield "exit", _exit(attempt)
     yield "error", attempt["error"] or ""
+    yield "cure", cure(attempt)
     yield "host", attempt["host"] or ""
     yield "snakemake", attempt["snakemake_version"] or ""
     yield "events lost", str(attempt["events_lost"] or "")
@@ -184,13 +191,11 @@ def _exit(attempt: "Attempt") -> str:
     return "" if attempt["exit_code"] is None else f"code {attempt['exit_code']}"
 
 
-def _hints(run: "Run") -> None:
+def _hints(run: "Run", attempts: "list[Attempt]") -> None:
     name = short(run["id"])
-    if run["state"] == "failed" and run["outside"]:
+    if run["state"] == "failed":
         output.hint(f"\nsnakeway jobs {name} --failed    what failed")
-    elif run["state"] == "failed":
-        output.hint(
-            f"\nsnakeway jobs {name} --failed    what failed\nsnakeway rerun {name}            execute what is missing"
-        )
+        if not run["outside"]:
+            hint_at_rerun(name, attempts[-1] if attempts else None)
     elif run["state"] in {"queued", "running"}:
         output.hint(f"\nsnakeway show {name} --follow    watch it")

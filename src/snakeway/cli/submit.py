@@ -103,6 +103,13 @@ def rerun(
     until: options.Until = None,
     forcerun: options.ForceRun = None,
     forceall: options.ForceAll = False,
+    apply_suggestions: Annotated[
+        bool,
+        typer.Option(
+            "--apply-suggestions",
+            help="Give the failed jobs what they lacked; 'snakeway show' tells what. Options beside it win.",
+        ),
+    ] = False,
     update_workflow: Annotated[
         bool,
         typer.Option("--update-workflow", help="Use the workflow as it is now, not as it was when the run was made."),
@@ -121,7 +128,12 @@ def rerun(
     changes = _overrides(set_resources, set_threads, targets or [], until, forcerun, forceall)
     with connect() as client:
         found = find_run(client, run)
-        body: Rerun = {**changes, "update_workflow": update_workflow, "dry_run": dry_run}  # type: ignore[typeddict-item]
+        body: Rerun = {
+            **changes,  # type: ignore[typeddict-item]
+            "apply_suggestions": apply_suggestions,
+            "update_workflow": update_workflow,
+            "dry_run": dry_run,
+        }
         if config or configfile:
             body["config"] = _config(config, configfile, found["config"])
         if target:

@@ -14,6 +14,7 @@ from snakeway.client.http import Client
 from snakeway.client.nouns import (
     Artifact,
     Attempt,
+    Failure,
     Health,
     Job,
     JobCounts,
@@ -27,6 +28,7 @@ from snakeway.client.nouns import (
     RuleStates,
     Run,
     Submission,
+    Suggestion,
     Target,
     Workflow,
 )
@@ -36,6 +38,7 @@ __all__ = [
     "Artifact",
     "Attempt",
     "Client",
+    "Failure",
     "Health",
     "Job",
     "JobCounts",
@@ -51,6 +54,7 @@ __all__ = [
     "Run",
     "StreamEvent",
     "Submission",
+    "Suggestion",
     "Target",
     "Workflow",
 ]

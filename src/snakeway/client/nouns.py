@@ -72,6 +72,27 @@ class Plan(TypedDict):
     truncated: bool
 
 
+class Suggestion(TypedDict):
+    """What a re-run has to do differently to succeed."""
+
+    set_resources: dict[str, dict[str, int]]
+
+
+class Failure(TypedDict):
+    """Why something failed."""
+
+    kind: str
+    summary: str
+    exit_code: int | None
+    signal: int | None
+    host: str | None
+    scheduler: str | None
+    stderr: str | None
+    file: str | None
+    line: int | None
+    suggestion: Suggestion | None
+
+
 class Attempt(TypedDict):
     id: str
     run_id: str
@@ -90,6 +111,8 @@ class Attempt(TypedDict):
     exit_code: int | None
     exit_signal: int | None
     error: str | None
+    failure: Failure | None
+    suggestion: Suggestion | None
     host: str | None
     snakemake_version: str | None
     jobs: JobCounts
@@ -123,6 +146,7 @@ class Job(_Try):
     signal: int | None
     message: str | None
     log_tail: str | None
+    failure: Failure | None
     tries: list[dict[str, Any]]
 
 
@@ -192,6 +216,7 @@ class Rerun(Overrides, total=False):
 
     config: dict[str, Any]
     target: str
+    apply_suggestions: bool
     update_workflow: bool
     dry_run: bool
 

@@ -1,10 +1,12 @@
 """A job is one Snakemake job as seen in one attempt; this is how its record grows from events."""
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from snakeway.model.failure import Failure, FailureKind
 from snakeway.wire import Event, EventType
 
 
@@ -56,7 +58,9 @@ class Job:
     exit_code: int | None = None
     signal: int | None = None
     message: str | None = None
-    log_tail: str | None = None
+    log_tail: str | None = None  # of its log, or else of what it wrote to standard error
+    failure_kind: str | None = None
+    failure: dict[str, Any] | None = None  # see failure.Failure; None until somebody has judged it
     tries: list[dict[str, Any]] = field(default_factory=list)  # ended tries that Snakemake repeated, oldest first
 
 
@@ -120,6 +124,7 @@ def _merge_start(job: Job, event: Event) -> None:
     job.submitted_at = float(event["t"])
     job.started_at = job.submitted_at if job.state is JobState.RUNNING else None
     job.ended_at = job.exit_code = job.signal = job.message = job.log_tail = job.external_id = None
+    job.failure_kind = job.failure = None
 
 
 def _merge_finish(job: Job, event: Event) -> None:
@@ -129,6 +134,7 @@ def _merge_finish(job: Job, event: Event) -> None:
     job.started_at = event.get("started_at") or job.started_at
     job.ended_at = event.get("ended_at") or event["t"]
     job.exit_code = 0
+    job.failure_kind = job.failure = None
 
 
 def _merge_failure(job: Job, event: Event) -> None:
@@ -141,7 +147,7 @@ def _merge_failure(job: Job, event: Event) -> None:
     job.ended_at = float(event["t"])
     job.exit_code, job.signal = event.get("exit_code"), event.get("signal")
     job.message = str(event.get("message") or "")
-    job.log_tail = event.get("log_tail")
+    job.log_tail = event.get("log_tail") or event.get("stderr_tail") or ""
     log = str(
         event.get("log") or ""
     )  # the one that log_tail is the end of; a cluster's own log is not among the rule's
@@ -160,7 +166,27 @@ def _ended_try(job: Job) -> dict[str, Any]:
         "exit_code": job.exit_code,
         "signal": job.signal,
         "message": job.message,
+        "failure": job.failure,
     }
+
+
+def blame(job: Job, failure: Failure) -> None:
+    """Keep why a job failed."""
+    job.failure_kind, job.failure = failure.kind.value, failure.to_json()
+
+
+def sentence(failed: Iterable[tuple[str, str | None, Any]], total: int) -> str:
+    """Say how many jobs of which rules failed why; ``failed`` begins with rule and kind of failure."""
+    kinds: dict[str, Counter[str]] = {}
+    for rule, kind, _ in failed:
+        kinds.setdefault(rule, Counter())[FailureKind(kind).words if kind else "reason unknown"] += 1
+    told = []
+    for rule, counts in sorted(kinds.items()):
+        number = counts.total()
+        why = ", ".join(kind if count == number else f"{count} {kind}" for kind, count in counts.most_common())
+        told.append(f"{rule} ({number}: {why})")
+    number = sum(counts.total() for counts in kinds.values())
+    return f"{number} of {total} jobs failed: {', '.join(told)}."
 
 
 def close(jobs: Iterable[Job], *, at: float, stopped_at: float | None) -> list[Job]:
@@ -175,6 +201,7 @@ def close(jobs: Iterable[Job], *, at: float, stopped_at: float | None) -> list[J
         interrupted = job.state is JobState.FAILED and by_signal and (job.ended_at or 0) >= (stopped_at or at)
         if stopped_at is not None and interrupted:
             job.state = JobState.CANCELLED
+            blame(job, Failure(FailureKind.CANCELLED, "Stopped on request", job.exit_code, job.signal))
         elif job.state not in ENDED:
             job.state = JobState.LOST if stopped_at is None else JobState.CANCELLED
             job.ended_at = at

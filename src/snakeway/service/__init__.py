@@ -4,7 +4,8 @@ Commands write intent into the database and wake the supervisor; they start no p
 and from the run's directory.
 """
 
-from snakeway.service.commands import Commands, Rerun, Submission
+from snakeway.service.commands import Commands
 from snakeway.service.reads import Reads
+from snakeway.service.submission import Rerun, Submission
 
 __all__ = ["Commands", "Reads", "Rerun", "Submission"]

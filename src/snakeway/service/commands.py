@@ -5,21 +5,20 @@ import hashlib
 import json
 import logging
 import os
-import re
 import shutil
 import stat
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy.exc import IntegrityError
 
 from snakeway import ids
 from snakeway.catalog import Catalog, Workflow
 from snakeway.directory import run_directory
-from snakeway.errors import IdempotencyConflict, Invalid, RunActive, RunEnded
+from snakeway.errors import IdempotencyConflict, NoSuggestion, RunActive, RunEnded
+from snakeway.model import failure as failures
 from snakeway.model import run as run_rules
 from snakeway.model.attempt import ENDED, AttemptReason, AttemptState, Overrides
 from snakeway.model.run import RunState
@@ -27,43 +26,13 @@ from snakeway.model.user import Action, User
 from snakeway.rows import AttemptRow, RunRow, now
 from snakeway.service.access import check_ours, find
 from snakeway.service.outside import Outside
+from snakeway.service.submission import Rerun, Submission, check
 from snakeway.settings import Settings
 from snakeway.store import Store, Transaction, attempts, runs
 
 log = logging.getLogger(__name__)
 
-_MAX_LABELS = 32
-_MAX_NOTE = 10_000
-_MAX_KEY = 255
-_LABEL_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,62}", re.ASCII)
 _PLAN_POLL_S = 0.05
-
-
-@dataclass(frozen=True, slots=True)
-class Submission:
-    """What a run is to be. ``workflow`` names one of the catalog unless ``git_url`` is given."""
-
-    workflow: str = ""
-    git_url: str | None = None
-    git_ref: str = "HEAD"
-    git_path: str = ""
-    target: str = "local"
-    config: dict[str, Any] = field(default_factory=dict)
-    overrides: Overrides = field(default_factory=Overrides)
-    labels: dict[str, str] = field(default_factory=dict)
-    note: str = ""
-    dry_run: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Rerun:
-    """What the next attempt of a run is to do differently; None keeps what the run has."""
-
-    overrides: Overrides = field(default_factory=Overrides)
-    config: dict[str, Any] | None = None
-    target: str | None = None
-    update_workflow: bool = False  # take the workflow's version of now, not the one the run was made with
-    dry_run: bool = False
 
 
 class Commands:
@@ -89,7 +58,7 @@ class Commands:
             IdempotencyConflict: the key was used for another submission.
 
         """
-        _check(submission, idempotency_key)
+        check(submission, idempotency_key)
         digest = hashlib.sha256(json.dumps(asdict(submission), sort_keys=True).encode()).hexdigest()
         known = self._known(user, idempotency_key, digest)
         if known is not None:
@@ -155,8 +124,8 @@ class Commands:
         The plan comes from a dry run that the supervisor makes in the run's directory before the attempt. The
         attempt's ``plan`` is None when no supervisor made it in time (setting ``plan_wait_s``).
 
-        Raises RunNotFound, Forbidden, RunActive, OutsideRun, Invalid, and what :meth:`submit` raises about workflow and
-        target.
+        Raises RunNotFound, Forbidden, RunActive, OutsideRun, NoSuggestion, Invalid and what :meth:`submit` raises about
+        workflow and target.
         """
         rerun.overrides.check()
         with self._store.read() as tx:
@@ -231,6 +200,7 @@ class Commands:
         earlier = attempts.of_run(tx, run.id)
         if any(attempt.state not in ENDED for attempt in earlier):
             raise RunActive(f"run {run.id} has a dry run under way; try again when it has ended")
+        overrides = _with_suggestions(run, earlier, rerun) if rerun.apply_suggestions else rerun.overrides
         attempt = AttemptRow(
             id=ids.new_id(),
             run_id=run.id,
@@ -242,7 +212,7 @@ class Commands:
             target=rerun.target or run.target,
             digest=version.digest,
             config=run.config if rerun.config is None else rerun.config,
-            overrides=asdict(rerun.overrides),
+            overrides=asdict(overrides),
             created_at=now(),
         )
         attempts.add(tx, attempt)
@@ -263,6 +233,17 @@ class Commands:
             if found is None or found.plan is not None or found.state in ENDED or time.monotonic() > deadline:
                 return found or attempt
             time.sleep(_PLAN_POLL_S)
+
+
+def _with_suggestions(run: RunRow, earlier: Sequence[AttemptRow], rerun: Rerun) -> Overrides:
+    """Return the overrides of an attempt that is to cure what the newest one failed of."""
+    newest = next((attempt for attempt in reversed(earlier) if not attempt.dry_run), earlier[-1])
+    if newest.suggestion is None:
+        raise NoSuggestion(
+            f"nothing is known that would cure attempt {newest.number} of run {run.id}: "
+            f"{newest.error or 'it did not fail'}"
+        )
+    return failures.apply(newest.suggestion, Overrides.from_json(newest.overrides), rerun.overrides)
 
 
 def _remove_tree(path: Path) -> None:
@@ -301,21 +282,3 @@ def _new_run(user: User, submission: Submission, workflow: Workflow, traceparent
 def _check_ended(run: RunRow) -> None:
     if run.state in run_rules.ACTIVE:
         raise RunActive(f"run {run.id} is {run.state}; wait for its end, or cancel it with 'snakeway cancel {run.id}'")
-
-
-def _check(submission: Submission, idempotency_key: str | None) -> None:
-    submission.overrides.check()
-    if bool(submission.workflow) == (submission.git_url is not None):
-        raise Invalid("name either a workflow of the catalog or a git repository", field="workflow")
-    if len(submission.labels) > _MAX_LABELS:
-        raise Invalid(f"a run has at most {_MAX_LABELS} labels", field="labels")
-    for key, value in submission.labels.items():
-        if not _LABEL_KEY.fullmatch(key) or len(value) > _MAX_KEY:
-            raise Invalid(
-                f"label {key!r} must be letters, digits, '.', '_', '/' and '-', with a value of at most 255 characters",
-                field="labels",
-            )
-    if len(submission.note) > _MAX_NOTE:
-        raise Invalid(f"a note has at most {_MAX_NOTE} characters", field="note")
-    if idempotency_key is not None and not 0 < len(idempotency_key) <= _MAX_KEY:
-        raise Invalid("an idempotency key has between 1 and 255 characters", field="Idempotency-Key")

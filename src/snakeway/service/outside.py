@@ -137,7 +137,7 @@ class Outside:
                 if new:
                     run_directory(self._settings.data_dir, run_id).create(run_id)
                     directory.path.mkdir(parents=True, exist_ok=True, mode=0o700)
-                _write(directory.events, end, lines, fresh=new)
+                _write(directory.events, end, lines)
             except OSError as error:
                 raise _refused_by_disk(error) from error
             end += len(lines)
@@ -278,10 +278,8 @@ def _end_of_lines(path: Path) -> int:
     return 0
 
 
-def _write(path: Path, end: int, lines: bytes, *, fresh: bool) -> None:
-    """Have the file end with ``lines`` behind its first ``end`` bytes."""
-    if not lines and not fresh:
-        return
+def _write(path: Path, end: int, lines: bytes) -> None:
+    """Have the file end with ``lines`` behind its first ``end`` bytes, whatever a crash left there."""
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         os.ftruncate(fd, end)

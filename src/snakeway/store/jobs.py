@@ -107,6 +107,15 @@ def succeeded_outputs(tx: Transaction, attempt_id: str) -> Sequence[tuple[int, s
     return [(number, rule, list(outputs)) for number, rule, outputs in tx.exec(query).all()]
 
 
+def failures(tx: Transaction, attempt_id: str) -> Sequence[tuple[str, str | None, dict[str, Any] | None]]:
+    """Return (rule, kind of failure, failure) of the attempt's failed jobs."""
+    query = select(JobRow.rule, JobRow.failure_kind, JobRow.failure).where(
+        col(JobRow.attempt_id) == attempt_id, col(JobRow.state) == JobState.FAILED
+    )
+    rows = tx.exec(query.order_by(col(JobRow.number))).all()
+    return [(rule, kind, None if failure is None else dict(failure)) for rule, kind, failure in rows]
+
+
 def count_by_rule(tx: Transaction, attempt_id: str) -> dict[str, dict[str, int]]:
     """Return rule -> state -> number of jobs: one pass over the attempt's jobs."""
     query = (

@@ -39,9 +39,13 @@ def release(tx: Transaction, attempt_id: str, lease_owner: str) -> None:
 
 
 def revive(tx: Transaction, attempt: AttemptRow) -> None:
-    """Let a lost attempt that was heard of again go on: the next supervisor that looks takes it on."""
-    values = {"lease_owner": None, "lease_expires_at": None, "ended_at": None, "error": None}
-    if attempts.move(tx, attempt.id, AttemptState.LOST, AttemptState.RUNNING, **values, collect_owner=None):
+    """Let a lost attempt that was heard of again go on: the next supervisor that looks takes it on.
+
+    Its events are taken in from the first one again, because the loss has replaced what they had said of an error.
+    """
+    nothing = ("lease_owner", "lease_expires_at", "ended_at", "error", "failure", "suggestion", "collect_owner")
+    values = {**dict.fromkeys(nothing), "events_offset": 0}
+    if attempts.move(tx, attempt.id, AttemptState.LOST, AttemptState.RUNNING, **values):
         jobs.save(tx, attempt.run_id, attempt.id, rules.reopen(jobs.load_not_succeeded(tx, attempt.id)))
         runs.settle(tx, attempt.run_id)
 

@@ -1,12 +1,15 @@
 """Ends an attempt: one transaction that closes its jobs, moves it, settles its run and queues a recovery if due."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from snakeway import ids
+from snakeway.model import failure as failures
 from snakeway.model import job as job_rules
 from snakeway.model import run as run_rules
 from snakeway.model.attempt import AttemptReason, AttemptState, Exit, outcome
+from snakeway.model.failure import Failure, FailureKind
 from snakeway.rows import AttemptRow, RunRow, now
 from snakeway.store import Transaction, attempts, jobs, runs
 
@@ -33,11 +36,15 @@ def end(
     stopped_at = stop.timestamp() if stop and state is AttemptState.CANCELLED else None
     closed = job_rules.close(jobs.load_not_succeeded(tx, attempt.id), at=ended_at.timestamp(), stopped_at=stopped_at)
     jobs.save(tx, run.id, attempt.id, closed)
+    failed = jobs.failures(tx, attempt.id)
+    error, failure = (refused, None) if refused else _why(current, state, exit_, failed)
     values: dict[str, Any] = {
         "ended_at": ended_at,
         "exit_code": exit_.exit_code if exit_ else None,
         "exit_signal": exit_.signal if exit_ else None,
-        "error": refused or _sentence(tx, current, state, exit_),
+        "error": error,
+        "failure": failure,
+        "suggestion": _suggestion(state, failure, failed),
         "jobs_done": jobs.count(tx, attempt.id, job_rules.JobState.SUCCEEDED),
         "jobs_failed": jobs.count(tx, attempt.id, job_rules.JobState.FAILED),
         "lease_expires_at": None,
@@ -81,28 +88,42 @@ def _recover(tx: Transaction, run: RunRow, lost: AttemptRow, max_recoveries: int
     )
 
 
-def _sentence(tx: Transaction, attempt: AttemptRow, state: AttemptState, exit_: Exit | None) -> str | None:
-    """Say in one or two sentences why the attempt did not succeed."""
+_FailedJobs = Sequence[tuple[str, str | None, dict[str, Any] | None]]
+
+
+def _why(
+    attempt: AttemptRow, state: AttemptState, exit_: Exit | None, failed: _FailedJobs
+) -> tuple[str | None, dict[str, Any] | None]:
+    """Return in one or two sentences why the attempt did not succeed, and its failure unless jobs are to blame."""
     match state:
         case AttemptState.SUCCEEDED:
-            return None
+            return None, None
         case AttemptState.CANCELLED:
-            return "Cancelled on request."
+            said = "Cancelled on request."
+            return said, Failure(FailureKind.CANCELLED, said).to_json()
         case AttemptState.LOST:
-            how = f"was killed by signal {exit_.signal}" if exit_ and exit_.signal else "disappeared without a word"
-            return f"The snakemake process {how}."
-    failed = {
-        rule: states[job_rules.JobState.FAILED]
-        for rule, states in jobs.count_by_rule(tx, attempt.id).items()
-        if job_rules.JobState.FAILED in states
-    }
+            number = exit_.signal if exit_ else None
+            how = f"was killed by signal {number}" if number else "disappeared without a word"
+            said = f"The snakemake process {how}."
+            kind = FailureKind.SIGNAL if number else FailureKind.UNKNOWN
+            return said, Failure(kind, said, signal=number, host=attempt.host, suggestion={}).to_json()
     if failed:
-        rules = ", ".join(f"{rule} ({number})" for rule, number in sorted(failed.items()))
-        return f"{sum(failed.values())} of {attempt.jobs_total} jobs failed: {rules}."
+        return job_rules.sentence(failed, attempt.jobs_total), None
+    if attempt.failure:
+        return str(attempt.failure["summary"])[:_SENTENCE_LENGTH], attempt.failure
     if attempt.error:
-        return attempt.error[:_SENTENCE_LENGTH]
+        return attempt.error[:_SENTENCE_LENGTH], None
     code = exit_.exit_code if exit_ else None
-    return f"snakemake ended with exit code {code} before any job started; see the run's log."
+    said = f"snakemake ended with exit code {code} before any job started; see the run's log."
+    return said, Failure(FailureKind.UNKNOWN, said, exit_code=code, host=attempt.host).to_json()
+
+
+def _suggestion(state: AttemptState, failure: dict[str, Any] | None, failed: _FailedJobs) -> dict[str, Any] | None:
+    """Return what a re-run has to do differently to cure what can be cured; None if there is nothing to suggest."""
+    if state is AttemptState.SUCCEEDED:
+        return None
+    of_jobs = [found.get("suggestion") for _, _, found in failed if found is not None]
+    return failures.combine([*of_jobs, failure.get("suggestion") if failure else None])
 
 
 def exit_from_json(data: dict[str, Any]) -> Exit | None:

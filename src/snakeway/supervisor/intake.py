@@ -3,14 +3,16 @@
 The offset of the events taken is stored in the same transaction as what they changed.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from snakeway import wire
 from snakeway.directory import AttemptDirectory
+from snakeway.model import complaint
 from snakeway.model import job as rules
+from snakeway.model.failure import Failure
 from snakeway.model.job import Job, JobState
 from snakeway.rows import AttemptRow
 from snakeway.store import Transaction, attempts, jobs
@@ -22,6 +24,8 @@ PLAN_JOBS = 500  # jobs a plan lists one by one; it counts all of them
 _JOB_EVENTS = frozenset(
     {EventType.JOB, EventType.JOB_SUBMITTED, EventType.JOB_STARTED, EventType.JOB_FINISHED, EventType.JOB_FAILED}
 )
+
+Judge = Callable[[Job, Event], Failure]
 
 
 class LeaseLost(Exception):
@@ -43,8 +47,11 @@ def read(attempt: AttemptRow, directory: AttemptDirectory) -> tuple[list[Event],
     return wire.read_events(directory.events, attempt.events_offset, CHUNK_BYTES)
 
 
-def take(tx: Transaction, attempt: AttemptRow, events: list[Event], offset: int) -> Taken:
-    """Merge ``events`` into the attempt's jobs. Cost: proportional to the events, not to the attempt's jobs."""
+def take(tx: Transaction, attempt: AttemptRow, events: list[Event], offset: int, judge: Judge) -> Taken:
+    """Merge ``events`` into the attempt's jobs; ``judge`` says why a job failed.
+
+    Cost: proportional to the events, not to the attempt's jobs.
+    """
     taken = Taken(events=len(events))
     wanted = {event["job"] for event in events if event["type"] in _JOB_EVENTS and "job" in event}
     taken.jobs = jobs.load(tx, attempt.id, wanted)
@@ -53,7 +60,10 @@ def take(tx: Transaction, attempt: AttemptRow, events: list[Event], offset: int)
         if event["type"] not in _JOB_EVENTS:
             _about_attempt(taken.values, event)
         elif "job" in event:
-            rules.merge(taken.jobs.setdefault(event["job"], Job(event["job"])), event)
+            job = taken.jobs.setdefault(event["job"], Job(event["job"]))
+            rules.merge(job, event)
+            if job.state is JobState.FAILED and job.failure is None and event["type"] == EventType.JOB_FAILED:
+                rules.blame(job, judge(job, event))
     jobs.save(tx, attempt.run_id, attempt.id, taken.jobs.values())
     taken.ended = [
         job
@@ -79,7 +89,9 @@ def _about_attempt(values: dict[str, Any], event: Event) -> None:
         case EventType.RULEGRAPH:
             values["rulegraph"] = {"nodes": event.get("nodes") or [], "links": event.get("links") or []}
         case EventType.ERROR:
-            values["error"] = f"{event.get('exception') or 'Error'}: {event.get('message') or ''}"
+            exception, message = str(event.get("exception") or ""), str(event.get("message") or "")
+            values["error"] = message or exception
+            values["failure"] = complaint.diagnose(exception, message).to_json()
         case EventType.ATTEMPT_ENDED:
             values["events_lost"] = int(event.get("lost") or 0)
 

@@ -19,6 +19,7 @@ from snakeway.settings import Settings
 from snakeway.store import Store, artifacts, attempts, outside, runs, supervisors
 from snakeway.supervisor import collect
 from snakeway.supervisor.end import end
+from snakeway.supervisor.judge import diagnosis_of
 from snakeway.supervisor.outside import OutsideWatch
 from snakeway.supervisor.prepare import prepare
 from snakeway.supervisor.report import Report
@@ -120,7 +121,7 @@ class Supervisor:
             artifacts.take_over(tx, self.id, [row.id for row in supervisors.alive(tx, at - lease)])
         for row in adopted:
             log.info("adopted attempt %s of run %s", row.id, row.run_id)
-            self._watches[row.id] = self._watch(row)
+            self._watches[row.id] = self._watch(row, launched_at=None)
         self._next_beat = at + lease / _BEATS_PER_LEASE
         self._collect_wake.set()
 
@@ -133,7 +134,7 @@ class Supervisor:
                 if row is None:
                     return
                 runs.settle(tx, row.run_id)
-            self._watches[row.id] = Watch(self._store, self._settings, row, launched_at=at)
+            self._watches[row.id] = self._watch(row, launched_at=at)
             self._launch(row, at)
 
     def _hold_outside(self, at: datetime) -> None:
@@ -149,11 +150,11 @@ class Supervisor:
         """Return how many of the watched attempts were started by a supervisor."""
         return sum(not isinstance(watch, OutsideWatch) for watch in self._watches.values())
 
-    def _watch(self, row: AttemptRow) -> Watch:
-        """Return a watch of an attempt that somebody else started."""
+    def _watch(self, row: AttemptRow, launched_at: datetime | None) -> Watch:
+        diagnosis = diagnosis_of(self._catalog, row)
         if row.reason is AttemptReason.OUTSIDE:
-            return OutsideWatch(self._store, self._settings, row)
-        return Watch(self._store, self._settings, row, launched_at=None)
+            return OutsideWatch(self._store, self._settings, row, diagnosis)
+        return Watch(self._store, self._settings, row, diagnosis, launched_at)
 
     def _store_has_queue(self) -> bool:
         # A look without the write lock: an idle supervisor must not take it five times a second.
@@ -190,7 +191,7 @@ class Supervisor:
     def _look(self, row: AttemptRow, at: datetime, *, stop_requested: bool) -> bool:
         watch = self._watches.get(row.id)
         if watch is None:  # its claim was committed, but the connection was lost before we heard of it
-            watch = self._watches[row.id] = self._watch(row)
+            watch = self._watches[row.id] = self._watch(row, launched_at=None)
         try:
             seen = watch.look(row, at, stop_requested=stop_requested)
             self._report.jobs_ended(seen.ended_jobs)

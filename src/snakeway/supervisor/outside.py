@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from snakeway import ids
+from snakeway.catalog import Catalog
 from snakeway.model import outside as rules
 from snakeway.model.attempt import HELD, AttemptState, Exit
 from snakeway.model.job import JobState
@@ -12,7 +13,9 @@ from snakeway.rows import AttemptRow, now
 from snakeway.settings import Settings
 from snakeway.store import Store, artifacts, attempts, jobs, outside, runs
 from snakeway.supervisor.end import end
+from snakeway.supervisor.judge import diagnosis_of
 from snakeway.supervisor.watch import Seen, Watch
+from snakeway.targets import Diagnosis
 from snakeway.wire import Event, EventType, parse_lines
 
 log = logging.getLogger(__name__)
@@ -24,16 +27,16 @@ _STEP = "run"
 class OutsideWatch(Watch):
     """One attempt by hand. It ends by its own event; without one it is lost when its process is gone, or silent."""
 
-    def __init__(self, store: Store, settings: Settings, attempt: AttemptRow) -> None:
-        super().__init__(store, settings, attempt, launched_at=None)
+    def __init__(self, store: Store, settings: Settings, attempt: AttemptRow, diagnosis: Diagnosis) -> None:
+        super().__init__(store, settings, attempt, diagnosis, launched_at=None)
         self._read_to = -1  # how far the events had been taken in when their tail was last looked at
         self._last: list[Event] = []
 
     def look(self, attempt: AttemptRow, now: datetime, *, stop_requested: bool = False) -> Seen:
         """Do what is due for the attempt, whose row was read just now; nobody can stop it from here."""
         del stop_requested
-        seen = self.take_events(attempt)
-        if seen.ended or seen.more:
+        seen = Seen()
+        if not self._take(attempt, seen, planned=False):
             return seen
         if attempt.events_offset != self._read_to:
             self._last = _tail(self._directory.events, attempt.events_offset)
@@ -81,7 +84,7 @@ class OutsideWatch(Watch):
         return seen
 
 
-def take_in(store: Store, settings: Settings, attempt_id: str) -> AttemptState | None:
+def take_in(store: Store, catalog: Catalog, settings: Settings, attempt_id: str) -> AttemptState | None:
     """Take in what is there of an attempt, where no supervisor runs; returns its state, None if there is none.
 
     An attempt that a supervisor holds, or that has ended, is left alone. Crash half-way: the lease runs out, and a
@@ -98,7 +101,7 @@ def take_in(store: Store, settings: Settings, attempt_id: str) -> AttemptState |
             if row.lease_owner != lease_owner and (held or not attempts.adopt(tx, row, lease_owner, now() + lease)):
                 return row.state
             tx.refresh(row)
-        watch = watch or OutsideWatch(store, settings, row)
+        watch = watch or OutsideWatch(store, settings, row, diagnosis_of(catalog, row))
         seen = watch.look(row, now())
         if not seen.more and not seen.ended:
             with store.write() as tx:

@@ -12,6 +12,7 @@ import yaml
 from snakeway.catalog import Catalog
 from snakeway.directory import AttemptDirectory, read_json, run_directory, write_json
 from snakeway.model.attempt import AttemptState, Overrides
+from snakeway.model.failure import FailureKind
 from snakeway.rows import AttemptRow, RunRow
 from snakeway.settings import Settings
 from snakeway.supervisor import command
@@ -73,8 +74,12 @@ def _left_a_lock(earlier: Sequence[AttemptRow]) -> bool:
     """Whether an attempt since the last success may have left Snakemake's lock on the directory.
 
     Snakemake removes it whenever it ends by itself. One that was stopped or lost may have left it, and one that failed
-    after that may have failed before it could be unlocked.
+    after that may have failed before it could be unlocked. One that found a lock said so; who re-runs it then knows
+    that nobody else works there.
     """
+    newest = earlier[-1].failure if earlier else None
+    if newest is not None and newest.get("kind") == FailureKind.LOCKED:
+        return True
     states = [attempt.state for attempt in reversed(earlier) if not attempt.dry_run and attempt.started_at is not None]
     since = itertools.takewhile(lambda state: state is not AttemptState.SUCCEEDED, states)
     return any(state in (AttemptState.CANCELLED, AttemptState.LOST) for state in since)

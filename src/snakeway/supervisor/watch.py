@@ -16,9 +16,11 @@ from snakeway.settings import Settings
 from snakeway.store import Store, attempts, runs
 from snakeway.supervisor import intake
 from snakeway.supervisor.end import end, exit_from_json
+from snakeway.supervisor.judge import judge_for
 from snakeway.supervisor.process import Identity, Liveness, kill_left_behind, liveness, lock_is_held, same_boot
 from snakeway.supervisor.shim import title
 from snakeway.supervisor.stop import Graces
+from snakeway.targets import Diagnosis
 from snakeway.wire import ENV_ATTEMPT
 
 log = logging.getLogger(__name__)
@@ -44,8 +46,16 @@ class Seen:
 class Watch:
     """One held attempt. Everything it knows is in the database or on disk, but for its patience."""
 
-    def __init__(self, store: Store, settings: Settings, attempt: AttemptRow, launched_at: datetime | None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        settings: Settings,
+        attempt: AttemptRow,
+        diagnosis: Diagnosis,
+        launched_at: datetime | None,
+    ) -> None:
         self._store = store
+        self._diagnosis = diagnosis
         self._settings = settings
         self._directory: AttemptDirectory = run_directory(settings.data_dir, attempt.run_id).attempt(attempt.number)
         self._launched_at = launched_at  # None: adopted, by whom and when it was launched is not known
@@ -69,13 +79,7 @@ class Watch:
         real = self._directory.is_real  # otherwise a job planted a link: nothing there is believed or written
         exit_ = self._exit(attempt) if real else None  # before the events: so those written before it are taken in
         claim = (_of(attempt, self._directory.process) if real else None) or attempt.process
-        try:
-            if real:
-                self._take_events(attempt, seen)
-                self._take_plan(attempt, done=exit_ is not None or (claim or {}).get("step") == "run")
-        except intake.LeaseLost:
-            seen.ended = True
-        if seen.ended or seen.more:
+        if real and not self._take(attempt, seen, planned=exit_ is not None or (claim or {}).get("step") == "run"):
             return seen
         if exit_ is not None:
             return self._end(attempt, claim, exit_, seen)
@@ -88,19 +92,13 @@ class Watch:
         self._see_running(attempt, claim, shim)
         match tell(self._directory, shim):
             case Liveness.DEAD:
+                # Until it ended it may have written more than was taken in above; from now on it writes nothing.
+                if real and not self._take(attempt, seen, planned=True):
+                    return seen
                 return self._end(attempt, claim, self._exit(attempt) if real else None, seen)
             case Liveness.ALIVE if stop_requested and self._is_stuck(now):
                 log.warning("the shim of attempt %s does not answer; it is killed", attempt.id)
                 return self._end(attempt, claim, None, seen)
-        return seen
-
-    def take_events(self, attempt: AttemptRow) -> Seen:
-        """Take in new events, and nothing else; ``ended`` when another supervisor holds the attempt now."""
-        seen = Seen()
-        try:
-            self._take_events(attempt, seen)
-        except intake.LeaseLost:
-            seen.ended = True
         return seen
 
     def _is_stuck(self, now: datetime) -> bool:
@@ -146,14 +144,24 @@ class Watch:
                 runs.settle(tx, attempt.run_id)
         attempt.state = AttemptState.RUNNING
 
+    def _take(self, attempt: AttemptRow, seen: Seen, *, planned: bool) -> bool:
+        """Take in what is there; False if that is all that can be done in this look."""
+        try:
+            self._take_events(attempt, seen)
+            self._take_plan(attempt, done=planned)
+        except intake.LeaseLost:
+            seen.ended = True
+        return not (seen.ended or seen.more)
+
     def _take_events(self, attempt: AttemptRow, seen: Seen) -> None:
         for _ in range(_CHUNKS_PER_LOOK):
             events, offset = intake.read(attempt, self._directory)
             if offset == attempt.events_offset:
                 return
+            judge = judge_for(self._diagnosis, self._settings, attempt, events)
             with self._store.write() as tx:
                 runs.lock(tx, attempt.run_id)  # before the attempt's row, as everywhere
-                taken = intake.take(tx, attempt, events, offset)
+                taken = intake.take(tx, attempt, events, offset, judge)
                 if not attempt.dry_run:
                     runs.note_progress(tx, attempt.run_id, taken.values)
             for name, value in taken.values.items():

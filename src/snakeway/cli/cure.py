@@ -1,0 +1,28 @@
+"""What can be done about a failed run, in the words of the command line."""
+
+from typing import TYPE_CHECKING
+
+from snakeway.cli import output
+
+if TYPE_CHECKING:
+    from snakeway.client import Attempt
+
+
+def cure(attempt: "Attempt") -> str:
+    """Return what a re-run would do differently to succeed; nothing if that is not known."""
+    suggestion = attempt["suggestion"]
+    if suggestion is None:
+        return ""
+    resources = suggestion["set_resources"].items()
+    asked = [f"{rule}:{name}={value}" for rule, values in resources for name, value in values.items()]
+    return ", ".join(asked) or "the same again"
+
+
+def hint_at_rerun(name: str, attempt: "Attempt | None") -> None:
+    """Tell which re-run may help; ``attempt`` is the newest of the run ``name``."""
+    if attempt is not None and attempt["suggestion"] is not None:
+        output.hint(f"snakeway rerun {name} --apply-suggestions    execute what is missing, with {cure(attempt)}")
+    elif attempt is not None and attempt["failure"] and attempt["failure"]["kind"] == "invalid_workflow":
+        output.hint(f"snakeway rerun {name} --update-workflow    try again with the workflow as it is by then")
+    else:
+        output.hint(f"snakeway rerun {name}    execute what is missing")

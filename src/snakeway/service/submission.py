@@ -1,0 +1,60 @@
+"""What users ask for: a new run, or another attempt of one."""
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from snakeway.errors import Invalid
+from snakeway.model.attempt import Overrides
+
+_MAX_LABELS = 32
+_MAX_NOTE = 10_000
+_MAX_KEY = 255
+_LABEL_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,62}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """What a run is to be. ``workflow`` names one of the catalog unless ``git_url`` is given."""
+
+    workflow: str = ""
+    git_url: str | None = None
+    git_ref: str = "HEAD"
+    git_path: str = ""
+    target: str = "local"
+    config: dict[str, Any] = field(default_factory=dict)
+    overrides: Overrides = field(default_factory=Overrides)
+    labels: dict[str, str] = field(default_factory=dict)
+    note: str = ""
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Rerun:
+    """What the next attempt of a run is to do differently; None keeps what the run has."""
+
+    overrides: Overrides = field(default_factory=Overrides)
+    config: dict[str, Any] | None = None
+    target: str | None = None
+    apply_suggestions: bool = False  # give jobs what they lacked; what is asked for beside that wins
+    update_workflow: bool = False  # take the workflow's version of now, not the one the run was made with
+    dry_run: bool = False
+
+
+def check(submission: Submission, idempotency_key: str | None) -> None:
+    """Raise Invalid, with the field at fault, unless the submission is what it claims to be."""
+    submission.overrides.check()
+    if bool(submission.workflow) == (submission.git_url is not None):
+        raise Invalid("name either a workflow of the catalog or a git repository", field="workflow")
+    if len(submission.labels) > _MAX_LABELS:
+        raise Invalid(f"a run has at most {_MAX_LABELS} labels", field="labels")
+    for key, value in submission.labels.items():
+        if not _LABEL_KEY.fullmatch(key) or len(value) > _MAX_KEY:
+            raise Invalid(
+                f"label {key!r} must be letters, digits, '.', '_', '/' and '-', with a value of at most 255 characters",
+                field="labels",
+            )
+    if len(submission.note) > _MAX_NOTE:
+        raise Invalid(f"a note has at most {_MAX_NOTE} characters", field="note")
+    if idempotency_key is not None and not 0 < len(idempotency_key) <= _MAX_KEY:
+        raise Invalid("an idempotency key has between 1 and 255 characters", field="Idempotency-Key")

@@ -1,0 +1,60 @@
+"""Has failed jobs judged: collects the facts about each and asks the target's diagnosis."""
+
+from collections.abc import Sequence
+
+from snakeway.catalog import Catalog
+from snakeway.errors import SnakewayError
+from snakeway.model.failure import Bounds, Facts, Failure
+from snakeway.model.job import Job
+from snakeway.rows import AttemptRow
+from snakeway.settings import Settings
+from snakeway.supervisor.intake import Judge
+from snakeway.targets import Diagnosis, diagnosis_for
+from snakeway.wire import Event, EventType
+
+
+def diagnosis_of(catalog: Catalog, attempt: AttemptRow) -> Diagnosis:
+    """Return who knows the place where the attempt's jobs run."""
+    try:
+        executor = catalog.target(attempt.target).executor
+    except SnakewayError:  # the target was removed, or was never here; what is known without it has to do
+        executor = ""
+    return diagnosis_for(executor)
+
+
+def judge_for(diagnosis: Diagnosis, settings: Settings, attempt: AttemptRow, events: Sequence[Event]) -> Judge:
+    """Return who judges the failures among ``events``. Asks the scheduler about all of them first, which may take long.
+
+    So it is called before the transaction that takes the events in.
+    """
+    asked = {
+        str(event["external_id"])
+        for event in events
+        if event["type"] == EventType.JOB_FAILED and event.get("external_id")
+    }
+    words = diagnosis.ask(asked) if asked else {}
+    bounds = Bounds(settings.suggest_mem_mb_max, settings.suggest_runtime_min_max)
+
+    started = (event for event in events if event["type"] == EventType.ATTEMPT_STARTED)
+    host = attempt.host or next((str(event["host"]) for event in started if event.get("host")), None)
+
+    def judge(job: Job, event: Event) -> Failure:
+        scheduler = words.get(job.external_id or "")
+        oom = event.get("oom_killed")
+        facts = Facts(
+            rule=job.rule,
+            exit_code=job.exit_code,
+            signal=job.signal,
+            message=job.message or "",
+            log_tail=str(event.get("log_tail") or ""),
+            stderr_tail=str(event.get("stderr_tail") or ""),
+            shell=job.shell or "",
+            threads=job.threads,
+            resources=job.resources,
+            host=(scheduler.host if scheduler else None) or host,
+            oom_killed=oom if isinstance(oom, bool) else None,
+            scheduler=scheduler,
+        )
+        return diagnosis.diagnose(facts, bounds)
+
+    return judge

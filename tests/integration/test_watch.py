@@ -1,0 +1,68 @@
+"""One look at an attempt whose process ends while it is looked at."""
+
+import dataclasses
+import json
+import os
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from snakeway.directory import AttemptDirectory, run_directory
+from snakeway.model.attempt import AttemptState
+from snakeway.model.job import JobState
+from snakeway.rows import now
+from snakeway.settings import Settings
+from snakeway.store import Store, attempts, jobs
+from snakeway.supervisor import watch
+from snakeway.supervisor.process import Liveness, identify
+from snakeway.targets import diagnosis_for
+from tests.integration.conftest import AddRun
+
+EVENTS = [
+    {"type": "stats", "jobs": {"all": 1}, "total": 1},
+    {"type": "job", "job": 0, "try": 1, "rule": "all", "wildcards": {}, "input": [], "output": [], "log": []},
+    {"type": "job_finished", "job": 0, "try": 1, "started_at": 1.0},
+    {"type": "attempt_ended", "lost": 0},
+]
+
+
+def write_events(directory: AttemptDirectory, first: int, behind: int) -> None:
+    with directory.events.open("a") as file:
+        for number in range(first, behind):
+            file.write(json.dumps({"seq": number, "t": 1.0 + number, **EVENTS[number]}) + "\n")
+
+
+def test_what_was_written_while_it_was_looked_at_is_taken_in_before_the_end(
+    store: Store, add_run: AddRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings(data_dir=tmp_path)
+    run = add_run()
+    with store.write() as tx:
+        attempt = attempts.claim(tx, "s1", now() + timedelta(seconds=30), now())
+    assert attempt is not None
+    directory = run_directory(settings.data_dir, run.id).attempt(1)
+    directory.path.mkdir(parents=True)
+    me = dataclasses.asdict(identify(os.getpid()))
+    directory.process.write_text(json.dumps({"attempt_id": attempt.id, "shim": me, "step": "run"}))
+    write_events(directory, 0, 2)
+
+    def ends_just_now(*_: object) -> Liveness:
+        write_events(directory, 2, len(EVENTS))
+        ended = {"attempt_id": attempt.id, "step": "run", "exit_code": 0, "signal": None, "ended_at": 9.0}
+        directory.exit.write_text(json.dumps(ended))
+        return Liveness.DEAD
+
+    monkeypatch.setattr(watch, "tell", ends_just_now)
+    monkeypatch.setattr(watch, "kill_left_behind", lambda *_: 0)
+    seen = watch.Watch(store, settings, attempt, diagnosis_for("local"), None).look(
+        attempt, now(), stop_requested=False
+    )
+    assert seen.ended
+    with store.read() as tx:
+        ended = attempts.get(tx, attempt.id)
+        job = jobs.load(tx, attempt.id, {0})[0]
+    assert ended is not None
+    assert (ended.state, ended.jobs_total, ended.jobs_done) == (AttemptState.SUCCEEDED, 1, 1)
+    assert job.state is JobState.SUCCEEDED
+    assert [found.number for found in seen.ended_jobs] == [0]

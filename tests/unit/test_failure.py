@@ -1,0 +1,217 @@
+"""Failures: kinds and suggestions of failed jobs, how suggestions are put together, what Snakemake complains of."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from snakeway.model import complaint
+from snakeway.model import job as job_rules
+from snakeway.model.attempt import Overrides
+from snakeway.model.failure import TRANSIENT, Bounds, Facts, Failure, FailureKind, apply, combine, more
+from snakeway.targets import diagnosis_for
+
+K = FailureKind
+BOUNDS = Bounds(mem_mb=10_000, runtime_min=600)
+
+
+def judged(**facts: Any) -> Failure:
+    return diagnosis_for("local").diagnose(Facts(rule="fit", **facts), BOUNDS)
+
+
+MORE_MEMORY = {"set_resources": {"fit": {"mem_mb": 2000}}}
+
+JOBS: list[tuple[dict[str, Any], FailureKind, str, dict[str, Any] | None]] = [
+    ({"exit_code": 3, "log_tail": "no such sample\n"}, K.EXIT_CODE, "Exit code 3: no such sample", None),
+    ({"exit_code": 1}, K.EXIT_CODE, "Exit code 1", None),
+    (
+        {"exit_code": 127, "stderr_tail": "/usr/bin/bash: line 1: bwa: command not found"},
+        K.EXIT_CODE,
+        "'bwa' is not installed",
+        None,
+    ),
+    ({"exit_code": 127, "stderr_tail": "sh: 1: bwa: not found"}, K.EXIT_CODE, "'bwa' is not installed", None),
+    ({"exit_code": 127}, K.EXIT_CODE, "a program that it calls is not installed", None),
+    ({"exit_code": 126, "log_tail": "bash: ./x: Permission denied"}, K.EXIT_CODE, "may not be executed", None),
+    ({"exit_code": 139, "signal": 11}, K.SIGNAL, "SIGSEGV ended it", None),
+    ({"exit_code": 137, "signal": 9}, K.SIGNAL, "who sent it is not known", None),
+    ({"exit_code": 137, "signal": 9, "oom_killed": False}, K.SIGNAL, "not the kernel for want of memory", None),
+    ({"exit_code": 137, "signal": 9, "oom_killed": True}, K.OUT_OF_MEMORY, "the kernel ended it", MORE_MEMORY),
+    ({"exit_code": 1, "log_tail": "MemoryError"}, K.OUT_OF_MEMORY, "Out of memory", MORE_MEMORY),
+    (
+        {"exit_code": 1, "log_tail": "MemoryError: x", "resources": {"mem_mb": 400}},
+        K.OUT_OF_MEMORY,
+        "it had 400 MB",
+        {"set_resources": {"fit": {"mem_mb": 800}}},
+    ),
+    (
+        {"exit_code": 1, "stderr_tail": "std::bad_alloc", "resources": {"mem_mb": 9_000}},
+        K.OUT_OF_MEMORY,
+        "std::bad_alloc",
+        {"set_resources": {"fit": {"mem_mb": 10_000}}},
+    ),
+    ({"exit_code": 1, "log_tail": "MemoryError", "resources": {"mem_mb": 10_000}}, K.OUT_OF_MEMORY, "10000 MB", None),
+    ({"exit_code": 1, "log_tail": "Error: cannot allocate vector of size 4.0 Gb"}, K.OUT_OF_MEMORY, "", MORE_MEMORY),
+    ({"exit_code": 1, "log_tail": "java.lang.OutOfMemoryError: Java heap"}, K.OUT_OF_MEMORY, "", MORE_MEMORY),
+    ({"exit_code": 1, "log_tail": "torch: CUDA out of memory"}, K.EXIT_CODE, "CUDA out of memory", None),
+    (
+        {"exit_code": 124, "shell": "timeout 5m fit", "resources": {"runtime": 5}},
+        K.TIME_LIMIT,
+        "it had 5 minutes",
+        {"set_resources": {"fit": {"runtime": 10}}},
+    ),
+    ({"exit_code": 124, "shell": "fit"}, K.EXIT_CODE, "Exit code 124", None),
+    (
+        {"exit_code": 152, "signal": 24, "resources": {"runtime": 400}},
+        K.TIME_LIMIT,
+        "400 minutes",
+        {"set_resources": {"fit": {"runtime": 600}}},
+    ),
+    ({"exit_code": 1, "log_tail": "cp: x: No space left on device"}, K.NO_SPACE, "No space left on device", None),
+    ({"exit_code": 255, "stderr_tail": "FATAL: Unable to pull docker://x"}, K.IMAGE_PULL, "Unable to pull", None),
+    ({"exit_code": 1, "log_tail": "botocore: EndpointConnectionError: s3"}, K.STORAGE_UNREACHABLE, "s3", {}),
+    (
+        {"message": "MissingOutputException in rule fit:\nwait:\na.txt (missing locally, parent dir not present)"},
+        K.MISSING_OUTPUT,
+        "did not write a.txt",
+        None,
+    ),
+    (
+        {"exit_code": 1, "message": "Command 'grep MemoryError x' returned non-zero exit status 1."},
+        K.EXIT_CODE,
+        "",
+        None,
+    ),
+    ({"message": "The job was started again"}, K.UNKNOWN, "The job was started again", None),
+    ({}, K.UNKNOWN, "no reason is known", None),
+]
+
+
+@pytest.mark.parametrize(("facts", "kind", "words", "suggestion"), JOBS)
+def test_failed_jobs_are_judged(
+    facts: dict[str, Any], kind: FailureKind, words: str, suggestion: dict[str, Any] | None
+) -> None:
+    failure = judged(**facts)
+    assert (failure.kind, failure.suggestion) == (kind, suggestion)
+    assert words in failure.summary
+    assert "\n" not in failure.summary
+
+
+@given(st.builds(Facts, rule=st.just("fit"), exit_code=st.none() | st.integers(0, 255), log_tail=st.text()))
+def test_every_failure_is_judged(facts: Facts) -> None:
+    failure = diagnosis_for("anything").diagnose(facts, BOUNDS)
+    assert failure.summary
+    assert Failure(**{**failure.to_json(), "kind": failure.kind}) == failure
+
+
+def test_a_suggestion_is_never_less_than_the_job_had() -> None:
+    assert more("fit", "mem_mb", 500, at_most=400, otherwise=1) is None
+    assert more("fit", "mem_mb", "many", at_most=400, otherwise=100) == {"set_resources": {"fit": {"mem_mb": 100}}}
+    assert more("fit", "mem_mb", True, at_most=400, otherwise=100) == {"set_resources": {"fit": {"mem_mb": 100}}}
+
+
+def test_suggestions_for_one_rule_become_the_largest() -> None:
+    a, b = {"set_resources": {"fit": {"mem_mb": 8, "runtime": 3}}}, {"set_resources": {"fit": {"mem_mb": 4}}}
+    c = {"set_resources": {"plot": {"mem_mb": 2}}}
+    assert combine([a, None, b, {}, c]) == {
+        "set_resources": {"fit": {"mem_mb": 8, "runtime": 3}, "plot": {"mem_mb": 2}}
+    }
+    assert combine([None, {}]) == {}
+    assert combine([None, None]) is None
+
+
+def test_what_is_asked_for_wins_over_a_suggestion_and_that_over_the_attempt_before() -> None:
+    before = Overrides({"fit": {"mem_mb": 1, "disk_mb": 5}, "old": {"mem_mb": 7}}, {"fit": 2}, targets=["x"])
+    asked = Overrides({"fit": {"mem_mb": 9}}, {"plot": 3}, until=["plot"])
+    made = apply({"set_resources": {"fit": {"mem_mb": 2}, "plot": {"mem_mb": 4}}}, before, asked)
+    assert made.set_resources == {"fit": {"mem_mb": 9, "disk_mb": 5}, "old": {"mem_mb": 7}, "plot": {"mem_mb": 4}}
+    assert made.set_threads == {"fit": 2, "plot": 3}
+    assert (made.targets, made.until) == ([], ["plot"])
+
+
+def test_a_run_says_how_many_jobs_of_which_rules_failed_why() -> None:
+    failed = [("fit", "out_of_memory", None)] * 3 + [("plot", "exit_code", None), ("plot", None, None)]
+    assert (
+        job_rules.sentence(failed, 48)
+        == "5 of 48 jobs failed: fit (3: out of memory), plot (2: 1 exit code, 1 reason unknown)."
+    )
+
+
+COMPLAINTS = [
+    (
+        "SyntaxError",
+        'SyntaxError in file "/runs/1/workflow/Snakefile", line 2:\nUnexpected keyword shel in rule definition:\nNone',
+        K.INVALID_WORKFLOW,
+        "SyntaxError in file Snakefile, line 2: Unexpected keyword shel in rule definition:",
+        ("/runs/1/workflow/Snakefile", 2),
+    ),
+    (
+        "NameError",
+        "NameError in file \"/x/Snakefile\", line 1:\nname 'foo' is not defined\n  File ..., line 1",
+        K.INVALID_WORKFLOW,
+        "name 'foo' is not defined",
+        ("/x/Snakefile", 1),
+    ),
+    (
+        "KeyError",
+        "KeyError in file \"/x/Snakefile\", line 1:\n'samples'",
+        K.INVALID_WORKFLOW,
+        "'samples'",
+        ("/x/Snakefile", 1),
+    ),
+    (
+        "MissingInputException",
+        'MissingInputException in rule a in file "/x/Snakefile", line 1:\nMissing input files:\n    nope.txt',
+        K.MISSING_INPUT,
+        "nope.txt",
+        ("/x/Snakefile", 1),
+    ),
+    (
+        "MissingInputException",
+        "Missing input files for rule a:\n  affected files:\n    s3://bucket/key (storage)",
+        K.STORAGE_UNREACHABLE,
+        "either it is not there, or the storage does not answer",
+        (None, None),
+    ),
+    (
+        "AmbiguousRuleException",
+        "Rules a and b are ambiguous for the file x.txt.",
+        K.INVALID_WORKFLOW,
+        "ambiguous",
+        (None, None),
+    ),
+    ("LockException", "LockException:\nError: Directory cannot be locked.", K.LOCKED, "removes the lock", (None, None)),
+    (
+        "WorkflowError",
+        "WorkflowError in file \"/x/Snakefile\", line 3:\nError validating config file.\nValidationError: 'n' is wrong",
+        K.INVALID_CONFIG,
+        "'n' is wrong",
+        ("/x/Snakefile", 3),
+    ),
+    ("WorkflowError", "OSError: [Errno 28] No space left on device", K.NO_SPACE, "No space left", (None, None)),
+    ("WorkflowError", "Failed to pull singularity image from docker://x", K.IMAGE_PULL, "docker://x", (None, None)),
+    ("Whatever", "", K.UNKNOWN, "Whatever", (None, None)),
+    ("", "", K.UNKNOWN, "no reason is known", (None, None)),
+]
+
+
+@pytest.mark.parametrize(("exception", "message", "kind", "words", "place"), COMPLAINTS)
+def test_complaints_are_judged(
+    exception: str, message: str, kind: FailureKind, words: str, place: tuple[str | None, int | None]
+) -> None:
+    failure = complaint.diagnose(exception, message)
+    assert failure.kind is kind
+    assert words in failure.summary
+    assert (failure.file, failure.line) == place
+    assert "\n" not in failure.summary
+
+
+@given(st.text(), st.text())
+def test_every_complaint_is_judged(exception: str, message: str) -> None:
+    assert complaint.diagnose(exception, message).summary
+
+
+def test_what_is_transient_is_cured_by_the_same_again() -> None:
+    assert K.NODE_LOST in TRANSIENT
+    assert K.EXIT_CODE not in TRANSIENT
