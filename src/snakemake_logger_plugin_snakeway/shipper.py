@@ -120,7 +120,7 @@ class Shipper:
         offset, most = answer.body.get("offset"), answer.body.get("max_bytes", self._batch_bytes)
         if not isinstance(offset, int) or not isinstance(most, int):
             raise _Refused("its answer is not that of a Snakeway server")
-        if offset > self._events.stat().st_size:
+        if offset > (self._events.stat().st_size if self._events.exists() else 0):
             raise _Refused("it has more events of this attempt than were written here")
         self._offset, self._batch_bytes = offset, min(BATCH_BYTES, max(1, most))
 
@@ -154,15 +154,19 @@ class _Server:
         target = f"{self._url.path.rstrip('/')}/api/v1/outside/{self._attempt}{path}"
         if self._token:
             headers["Authorization"] = f"Bearer {self._token}"
-        try:
-            if self._connection is None:
-                self._connection = self._connect()
-            self._connection.request(method, target, body, headers)
-            response = self._connection.getresponse()
-            return response.status, response.read()
-        except (OSError, HTTPException) as error:
-            self.close()
-            raise _Away(getattr(error, "strerror", None) or str(error) or type(error).__name__) from error
+        while True:
+            reused = self._connection is not None
+            try:
+                if self._connection is None:
+                    self._connection = self._connect()
+                self._connection.request(method, target, body, headers)
+                response = self._connection.getresponse()
+                return response.status, response.read()
+            except (OSError, HTTPException) as error:
+                self.close()
+                # Servers close connections that are idle for some seconds; and any request may be sent twice.
+                if not (reused and isinstance(error, ConnectionError)):
+                    raise _Away(getattr(error, "strerror", None) or str(error) or type(error).__name__) from error
 
     def _connect(self) -> Any:
         from http.client import HTTPConnection, HTTPSConnection

@@ -102,6 +102,15 @@ def test_a_run_by_hand_from_its_first_event_to_its_end(api: Api, tick: Tick) -> 
     ]
 
 
+def test_a_run_by_hand_is_in_the_trace_that_it_was_started_in(api: Api) -> None:
+    attempt, alone = Attempt(), Attempt()
+    trace = "0af7651916cd43dd8448eb211c80319c"
+    send(api, attempt, 0, attempt.started(traceparent=f"00-{trace}-b7ad6b7169203331-01"))
+    assert api.get(f"/runs/{attempt.run_id}")["trace_id"] == trace
+    send(api, alone, 0, alone.started(traceparent="nonsense"))
+    assert api.get(f"/runs/{alone.run_id}")["trace_id"] == alone.run_id.replace("-", "")
+
+
 def test_bytes_at_another_offset_change_nothing(api: Api) -> None:
     attempt = Attempt()
     first = attempt.started()

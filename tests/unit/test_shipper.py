@@ -39,6 +39,7 @@ class Recorder:
     data: bytes = b""
     log: bytes | None = None
     max_bytes: int = 1 << 20
+    idle: bool = False  # closes each connection behind the answer, without saying so before
     refuse: int = 0  # a status for every request
     tokens: set[str] = field(default_factory=set)
     requests: list[tuple[str, str]] = field(default_factory=list)
@@ -85,6 +86,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)
+        self.close_connection |= self.recorder.idle
 
     def log_message(self, *_: Any) -> None:
         pass
@@ -165,6 +167,17 @@ def test_whatever_becomes_of_requests_each_event_arrives_once(
     wait_until(lambda: recorder.data == events.read_bytes() or None, timeout_s=20, what="everything")
     shipper.finish()
     assert recorder.data == events.read_bytes()
+
+
+def test_a_connection_that_was_idle_for_too_long_is_no_trouble(
+    capfd: pytest.CaptureFixture[str], recorder: Recorder, ship: Ship, tmp_path: Path
+) -> None:
+    recorder.idle, recorder.max_bytes = True, 10
+    whole = b"".join(b"%d\n" % n for n in range(100))
+    (tmp_path / "events.ndjson").write_bytes(whole)
+    ship().finish()
+    assert recorder.data == whole
+    assert capfd.readouterr().err == ""
 
 
 def test_a_server_that_is_away_is_told_once(capfd: pytest.CaptureFixture[str], ship: Ship, tmp_path: Path) -> None:

@@ -281,4 +281,5 @@ def _new_run(user: User, submission: Submission, workflow: Workflow, traceparent
 
 def _check_ended(run: RunRow) -> None:
     if run.state in run_rules.ACTIVE:
-        raise RunActive(f"run {run.id} is {run.state}; wait for its end, or cancel it with 'snakeway cancel {run.id}'")
+        how = "wait for its end" if run.outside else f"wait for its end, or cancel it with 'snakeway cancel {run.id}'"
+        raise RunActive(f"run {run.id} is {run.state}; {how}")
