@@ -280,7 +280,8 @@ def test_a_killed_run_is_imported_as_lost_and_one_that_goes_on_as_running(mixed_
         os.kill(process.pid, signal.SIGKILL)
         process.wait(30)
     (by_hand.folder / "go").touch()
-    assert json.loads(by_hand.snakeway("status", "--json"))[0]["state"] == "lost"
+    [status] = json.loads(by_hand.snakeway("status", "--json"))
+    assert (status["state"], status["jobs"]) == ("lost", {"lost": 1, "succeeded": 10})
     by_hand.snakeway("import", **there)
     run = server.end_of(by_hand.run_id)
     assert (run["state"], run["error"]) == ("failed", "The snakemake process disappeared without a word.")

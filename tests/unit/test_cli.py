@@ -248,6 +248,8 @@ def test_commands_are_those_of_the_app() -> None:
             "artifacts",
             "get",
             "rm",
+            "status",
+            "import",
             "workflows",
             "targets",
         ),

@@ -24,6 +24,10 @@ EVENTS_TYPE = "application/x-ndjson"
 LOG_TYPE = "text/plain"
 
 _LARGEST_OFFSET = 2**53
+_BODIES = {
+    "append_events": (EVENTS_TYPE, '{"seq":9,"t":1772443800.1,"type":"job_finished","job":3,"try":1}\n'),
+    "put_outside_log": (LOG_TYPE, "Building DAG of jobs...\nUsing shell: /usr/bin/bash\n"),
+}
 _EXAMPLE_ATTEMPT_ID = "0198c5b2-7d31-7a02-8c44-6b1f0e2d3c4b"
 _REFUSED = (errors.NotOutside, errors.Conflict)
 
@@ -49,8 +53,8 @@ class _Body(Operation):
     """An operation whose body is not JSON, and so is read by the handler itself."""
 
     def __post_init__(self) -> None:
-        media_type = EVENTS_TYPE if self.operation_id == "append_events" else LOG_TYPE
-        schema = Schema(type=OpenAPIType.STRING)
+        media_type, example = _BODIES[str(self.operation_id)]
+        schema = Schema(type=OpenAPIType.STRING, examples=[example])
         self.request_body = RequestBody({media_type: OpenAPIMediaType(schema=schema)}, required=True)
 
 

@@ -101,8 +101,11 @@ class Attempt:
         return Life.UNKNOWN if alive is None else Life.ALIVE if alive else Life.LOST
 
     def states(self) -> Counter[JobState]:
-        """Return how many jobs are in each state."""
-        return Counter(job.state for job in self.jobs.values())
+        """Return how many jobs are in each state; of a lost attempt none is open any more."""
+        found = Counter(job.state for job in self.jobs.values())
+        if self.life() is Life.LOST:
+            found[JobState.LOST] += found.pop(JobState.SUBMITTED, 0) + found.pop(JobState.RUNNING, 0)
+        return +found
 
     def exit_code(self) -> int | None:
         """Return how snakemake ended, as far as the events tell; None while they do not."""

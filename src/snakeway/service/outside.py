@@ -134,7 +134,7 @@ class Outside:
             if offset != end:
                 raise _misplaced(offset, end)
             try:
-                if new:
+                if new or not directory.path.exists():  # a deletion of the run may be on its way to the directory
                     run_directory(self._settings.data_dir, run_id).create(run_id)
                     directory.path.mkdir(parents=True, exist_ok=True, mode=0o700)
                 _write(directory.events, end, lines)
