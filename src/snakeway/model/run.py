@@ -32,7 +32,7 @@ ACTIVE = frozenset({_R.QUEUED, _R.RUNNING})
 MOVES: dict[RunState, frozenset[RunState]] = {
     _R.QUEUED: frozenset({_R.RUNNING, _R.SUCCEEDED, _R.FAILED, _R.CANCELLED}),
     _R.RUNNING: frozenset({_R.QUEUED, _R.PAUSED, _R.SUCCEEDED, _R.FAILED, _R.CANCELLED}),
-    _R.PAUSED: frozenset({_R.QUEUED, _R.FAILED, _R.CANCELLED}),
+    _R.PAUSED: frozenset({_R.QUEUED, _R.RUNNING, _R.FAILED, _R.CANCELLED}),
     _R.SUCCEEDED: frozenset({_R.QUEUED, _R.RUNNING}),
     _R.FAILED: frozenset({_R.QUEUED, _R.RUNNING}),
     _R.CANCELLED: frozenset({_R.QUEUED, _R.RUNNING}),
