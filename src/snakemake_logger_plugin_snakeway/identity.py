@@ -2,13 +2,13 @@
 
 import json
 import os
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from snakeway import ids
-from snakeway.wire import ENV_ATTEMPT, ENV_EVENTS, ENV_RUN, EVENTS_FILE, STATE_FOLDER
+from snakeway.wire import ENV_ATTEMPT, ENV_EVENTS, ENV_RUN, ENV_URL, EVENTS_FILE, STATE_FOLDER
 
 RUN_FILE = "run.json"
 
@@ -27,6 +27,7 @@ class Identity:
     events: Path | None
     traceparent: str | None
     outside: bool  # nobody started this attempt who would also tell of the run and the attempt
+    ships: bool  # a person started this attempt and names a server that is to hear of it
 
     @classmethod
     def from_environment(cls, environ: MutableMapping[str, str]) -> "Identity":
@@ -46,6 +47,8 @@ class Identity:
             events=Path(events).absolute() if events else None,
             traceparent=environ.get("TRACEPARENT"),
             outside=events is None or attempt is None,
+            # What a job of one of the server's own runs starts is a part of that job.
+            ships=events is None and not inherited and bool(environ.get(ENV_URL)),
         )
 
     @property
@@ -57,6 +60,16 @@ class Identity:
         state = directory / STATE_FOLDER
         run_id = self.run_id or _run_of(state)
         return run_id, self.events or state / "attempts" / self.attempt_id / EVENTS_FILE
+
+
+def profile_name(argv: Sequence[str], environ: Mapping[str, str]) -> str | None:
+    """Return the name of the profile's folder, as far as the command line or the environment names one."""
+    profile = environ.get("SNAKEMAKE_PROFILE")
+    for word, following in zip(argv, [*argv[1:], ""], strict=True):
+        name, equals, value = word.partition("=")
+        if name == "--profile":
+            profile = value if equals else following
+    return Path(profile).name or None if profile else None
 
 
 def _run_of(state: Path) -> str:

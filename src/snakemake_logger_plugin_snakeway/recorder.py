@@ -1,6 +1,7 @@
 """From Snakemake's log records to events: what concerns the attempt as a whole. Jobs are in `jobs`."""
 
 import getpass
+import logging
 import os
 import platform
 import sys
@@ -15,11 +16,12 @@ from snakemake_interface_logger_plugins.settings import OutputSettingsLoggerInte
 
 from snakemake_logger_plugin_snakeway.evidence import directory_of, failed_in_postprocessing
 from snakemake_logger_plugin_snakeway.guard import Guard
-from snakemake_logger_plugin_snakeway.identity import Identity
+from snakemake_logger_plugin_snakeway.identity import Identity, profile_name
 from snakemake_logger_plugin_snakeway.jobs import Jobs, cut
 from snakeway.wire import VERSION, Complain, EventType, EventWriter
 
 if TYPE_CHECKING:
+    from snakemake_logger_plugin_snakeway.shipper import Shipper
     from snakemake_logger_plugin_snakeway.tracing import Tracing
 
 PROGRESS_EVERY_S = 1.0  # Snakemake tells it after each job; the jobs' own events are exact, this is for a quick look
@@ -43,6 +45,7 @@ class Recorder:
         snakefile = str(getattr(record, "snakefile_main", ""))
         self._quiet_about_progress = any(getattr(kind, "name", "") == "PROGRESS" for kind in settings.quiet or ())
         run_id, events = identity.settle(directory)
+        log = _log_file()
         self._writer = EventWriter(events, guard.complain)
         self._writer.write(
             EventType.ATTEMPT_STARTED,
@@ -59,7 +62,14 @@ class Recorder:
             snakefile=snakefile,
             dry_run=settings.dryrun,
             outside=identity.outside,
+            profile=profile_name(sys.argv, os.environ),
+            log=None if log is None else str(log),
+            traceparent=identity.traceparent,
         )
+        self._shipper: Shipper | None = None
+        if identity.ships:
+            with guard():
+                self._shipper = _shipper(identity, run_id, events, log)
         self._tracing: Tracing | None = None
         if not settings.dryrun:
             self._tracing = _tracing(identity, run_id, record.created, directory, snakefile)
@@ -104,6 +114,8 @@ class Recorder:
         cut_off = self._jobs.end(now, look_for_ends=self._quiet_about_progress)
         self._writer.write(EventType.ATTEMPT_ENDED, now, lost=self._writer.lost)
         self._writer.close()
+        if self._shipper is not None:
+            self._shipper.finish()
         if self._tracing is not None:
             self._tracing.end(now, failed=self._broken or self._jobs.failed, cut_off=cut_off)
 
@@ -169,6 +181,22 @@ def _tracing(identity: Identity, run_id: str, started: float, directory: Path, s
     from snakemake_logger_plugin_snakeway.tracing import Tracing
 
     return Tracing(identity, run_id, started, directory, snakefile, _snakemake_version(), Complain())
+
+
+def _shipper(identity: Identity, run_id: str, events: Path, log: Path | None) -> "Shipper":
+    from snakemake_logger_plugin_snakeway.shipper import Shipper  # not at every snakemake start
+
+    shipper = Shipper(run_id, identity.attempt_id, events, log, os.environ)
+    shipper.start()
+    return shipper
+
+
+def _log_file() -> Path | None:
+    """The file that Snakemake itself logs to: nobody tells of it, but its handler is there."""
+    for handler in logging.getLogger("snakemake.logging").handlers:
+        if isinstance(handler, logging.FileHandler):
+            return Path(handler.baseFilename)
+    return None
 
 
 def _snakemake_version() -> str:

@@ -12,7 +12,7 @@ from snakemake_logger_plugin_snakeway.identity import Identity
 from snakemake_logger_plugin_snakeway.watch import Try
 from snakeway.telemetry import Result, SpanRef, Spans, attempt_ref, names
 from snakeway.telemetry.spans import Attribute
-from snakeway.wire import Event
+from snakeway.wire import Event, workflow_name
 
 
 class Tracing:
@@ -38,7 +38,7 @@ class Tracing:
         self._started = started
         self._directory = directory
         self._version = version
-        self._workflow = _workflow_name(directory, snakefile)
+        self._workflow = workflow_name(str(directory), snakefile)
         self._caller = SpanRef.parse(identity.traceparent)
         if identity.outside or self._caller is None:
             self._attempt = attempt_ref(run_id, identity.attempt_id, self._caller)
@@ -113,12 +113,6 @@ def _error_type(failure: Event) -> str:
     if failure["signal"] is not None:
         return signal.Signals(failure["signal"]).name
     return "unknown" if failure["exit_code"] is None else str(failure["exit_code"])
-
-
-def _workflow_name(directory: Path, snakefile: str) -> str:
-    """The workflow's folder in the standard layout NAME/workflow/Snakefile, or the Snakefile's own folder."""
-    folder = (directory / snakefile).parent
-    return (folder.parent if folder.name == "workflow" else folder).name or "snakemake"
 
 
 def _created(run_id: str) -> float | None:

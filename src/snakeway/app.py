@@ -26,6 +26,7 @@ from snakeway.api.health import HealthController, MetricsController, Prometheus
 from snakeway.api.job import JobController
 from snakeway.api.lanes import SlowLane
 from snakeway.api.log import LogController
+from snakeway.api.outside import OutsideController
 from snakeway.api.prune import PruneController
 from snakeway.api.query import RefuseUnknown
 from snakeway.api.reference import ReferenceController
@@ -46,6 +47,7 @@ _CONTROLLERS = (
     ArtifactController,
     GateController,
     RunGateController,
+    OutsideController,
     WorkflowController,
     TargetController,
     DeliveryController,

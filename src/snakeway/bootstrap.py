@@ -13,11 +13,15 @@ import uvicorn
 
 from snakeway.app import Parts, create_app
 from snakeway.catalog import Catalog
+from snakeway.client import Recording
 from snakeway.errors import Invalid
+from snakeway.model.user import LOCAL
 from snakeway.service import Commands, Reads
+from snakeway.service.outside import Outside, Recorded
 from snakeway.settings import Settings
 from snakeway.store import Store
 from snakeway.supervisor.loop import Supervisor
+from snakeway.supervisor.outside import take_in
 from snakeway.supervisor.report import Report
 from snakeway.supervisor.warm import Launcher
 from snakeway.telemetry import Spans
@@ -99,6 +103,49 @@ def migrate(settings: Settings) -> None:
     store = Store(settings.store_url, settings.database_wait_s)
     store.migrate()
     store.close()
+
+
+class DirectRecord:
+    """Records runs by hand in the database of this machine's settings, without a server: what the API would do.
+
+    Methods and errors are those of :class:`snakeway.client.outside.OutsideRuns`.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        """Open the database; raises what :func:`open_store` raises."""
+        self._settings = settings
+        self._store = open_store(settings)
+        self._catalog = Catalog(settings)
+        self._outside = Outside(self._store, settings)
+
+    def recorded(self, run_id: str, attempt_id: str) -> Recording:
+        """Return how far an attempt is recorded."""
+        return self._shown(run_id, attempt_id, self._outside.recorded(LOCAL, run_id, attempt_id))
+
+    def append(self, run_id: str, attempt_id: str, offset: int, data: bytes, *, gone: bool = False) -> Recording:
+        """Record the next bytes of an attempt's events; without any, do what a supervisor would do with the others."""
+        found = self._outside.append(LOCAL, run_id, attempt_id, offset, data, gone=gone)
+        if not data:
+            take_in(self._store, self._catalog, self._settings, attempt_id)
+        return self._shown(run_id, attempt_id, found)
+
+    def put_log(self, run_id: str, attempt_id: str, data: bytes) -> None:
+        """Record what snakemake printed."""
+        self._outside.put_log(LOCAL, run_id, attempt_id, data)
+
+    def close(self) -> None:
+        """Close the database."""
+        self._store.close()
+
+    def _shown(self, run_id: str, attempt_id: str, found: Recorded) -> Recording:
+        return {
+            "run_id": run_id,
+            "attempt_id": attempt_id,
+            "attempt": found.number,
+            "state": found.state,
+            "offset": found.offset,
+            "max_bytes": self._outside.max_bytes,
+        }
 
 
 def open_store(settings: Settings) -> Store:

@@ -9,7 +9,7 @@ compare; ``title`` is the same for every occurrence; the text of an instance say
     ├── NotFound
     │   ├── RunNotFound, AttemptNotFound, JobNotFound, ArtifactNotFound, LogNotFound, WorkflowNotFound, TargetNotFound
     ├── Conflict              the request is fine, the state of the thing is not
-    │   ├── RunActive, RunEnded, IdempotencyConflict
+    │   ├── RunActive, RunEnded, IdempotencyConflict, OutsideRun, NotOutside, OffsetConflict
     ├── Unauthorized, Forbidden
     ├── RangeNotSatisfiable
     └── Unavailable           try again later
@@ -190,6 +190,31 @@ class IdempotencyConflict(Conflict):
 
     code = "idempotency_conflict"
     title = "The idempotency key was used for another request"
+
+
+class OutsideRun(Conflict):
+    """The run was started by hand: the server records it, and has no hold on its processes and files."""
+
+    code = "outside_run"
+    title = "The run was started by hand"
+
+
+class NotOutside(Conflict):
+    """The events are said to be of a run by hand, but the id is that of a run that was submitted to this server."""
+
+    code = "not_outside"
+    title = "The run was not started by hand"
+
+
+class OffsetConflict(Conflict):
+    """The bytes do not begin where the attempt's recorded events end; ``offset`` says where that is."""
+
+    code = "offset_conflict"
+    title = "The events go on at another offset"
+
+    def __init__(self, detail: str, *, offset: int = 0, field: str | None = "offset") -> None:
+        super().__init__(detail, field=field)
+        self.offset = offset
 
 
 class Unauthorized(SnakewayError):

@@ -11,6 +11,7 @@ import time
 import uuid
 from datetime import datetime
 
+_UUID7 = 7
 _UUID7_VERSION = 0x7000_0000_0000_0000_0000
 _RFC_VARIANT = 0x8000_0000_0000_0000
 
@@ -31,6 +32,17 @@ def is_id(text: str) -> bool:
         return str(uuid.UUID(text)) == text
     except ValueError:
         return False
+
+
+def made_at(text: str) -> float | None:
+    """Return when an id of :func:`new_id` was made, in seconds since the epoch; None for any other text.
+
+    For ids that others send: one of another version would not sort by its time.
+    """
+    if not is_id(text):
+        return None
+    value = uuid.UUID(text)
+    return (value.int >> 80) / 1000 if value.version == _UUID7 and value.variant == uuid.RFC_4122 else None
 
 
 def first_id_at(moment: datetime) -> str:

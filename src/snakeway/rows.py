@@ -81,7 +81,7 @@ class RunRow(Table, table=True):
     id: str = Field(primary_key=True, max_length=36)
     owner: str = Field(max_length=255)
     workflow: str = Field(max_length=255)
-    digest: str = Field(max_length=71, description="sha256:… of the workflow's files")
+    digest: str = Field(max_length=71, description="sha256:… of the workflow's files; empty when started by hand")
     source: dict[str, Any] = _json(dict)
     target: str = Field(max_length=255)
     state: RunState = _enum(RunState.QUEUED)
@@ -151,6 +151,8 @@ class AttemptRow(Table, table=True):
     plan: dict[str, Any] | None = Field(default=None, sa_column=Column(JSON(none_as_null=True)))
     lease_owner: str | None = Field(default=None, max_length=36)
     lease_expires_at: datetime | None = _time()
+    # By hand: when its events or a sign of life last came; null once its process is known to be gone.
+    heard_at: datetime | None = _time()
     process: dict[str, Any] | None = Field(default=None, sa_column=Column(JSON(none_as_null=True)))
     created_at: datetime = _time(nullable=False)
     started_at: datetime | None = _time()

@@ -145,6 +145,9 @@ class Settings(BaseSettings):
     stop_kill_grace_s: float = Field(
         5, ge=0, description="Cancel: time between SIGKILL and judging the attempt without its word."
     )
+    outside_silence_s: float = Field(
+        3600, ge=1, description="Time without a word after which an attempt that was started by hand counts as lost."
+    )
     plan_wait_s: float = Field(
         20, ge=0, description="Longest time a re-run request waits for its dry run before it answers without."
     )

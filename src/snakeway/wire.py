@@ -5,7 +5,8 @@ Standard library only: snakemake imports this at every start. Every event has ``
 reader ignores types and members it does not know, so that plugin and server may be of different versions.
 
     type              members
-    attempt_started   v, run_id, attempt_id, snakemake, host, user, pid, directory, command, snakefile, dry_run, outside
+    attempt_started   v, run_id, attempt_id, snakemake, host, user, pid, directory, command, snakefile, dry_run,
+                      outside, profile (name of its folder), log (path), traceparent
     rulegraph         nodes [{rule}], links [{source, target}]  (indices into nodes)
     stats             jobs {rule: count}, total
     job               job, try, rule, wildcards, input, output, log, benchmark, reason, threads, resources, shell,
@@ -43,10 +44,16 @@ ENV_RUN = "SNAKEWAY_RUN_ID"
 ENV_ATTEMPT = "SNAKEWAY_ATTEMPT_ID"  # also marks every process of the attempt, for finding what is left behind
 ENV_EVENTS = "SNAKEWAY_EVENTS_FILE"  # where the plugin writes; below STATE_FOLDER when unset
 
+# Environment of whoever talks to a server: the command line, and a run by hand that is to be recorded there.
+ENV_URL = "SNAKEWAY_URL"
+ENV_TOKEN = "SNAKEWAY_TOKEN"  # noqa: S105  the name of the variable
+
 LOG_TAIL_LINES = 50
 LOG_TAIL_BYTES = 8 * 1024
 TEXT_BYTES = 16 * 1024  # shell commands and messages are cut at this length
 LIST_ITEMS = 1000  # inputs of one job; a gather of 10,000 files would make one event of a megabyte
+
+SHIPPED_LOG_BYTES = 64 * 1024  # the end of Snakemake's own log that goes to the server
 
 _INT_LIMIT = 2**31  # what an integer column holds
 _NUMBERS = ("job", "try", "total", "done", "lost", "threads")
@@ -174,6 +181,15 @@ def read_lines(path: Path, offset: int, max_bytes: int) -> bytes:
     return data[:end] if end or len(data) < max_bytes else data
 
 
+def read_batch(path: Path, offset: int, max_bytes: int) -> bytes:
+    """Return the whole lines that begin at byte ``offset``, to be sent somewhere that keeps the offsets.
+
+    A line that is longer than ``max_bytes`` is no event; blank lines of the same length take its place.
+    """
+    data = read_lines(path, offset, max_bytes)
+    return data if not data or data.endswith(b"\n") else b" " * (len(data) - 1) + b"\n"
+
+
 def parse_lines(data: bytes) -> Iterator[Event]:
     """Yield the events in ``data``, whole lines, passing over those that are not events.
 
@@ -221,15 +237,25 @@ _DECODER = json.JSONDecoder(parse_float=_finite, parse_constant=_finite)
 _NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")  # not the text \u0000, in which the backslash is itself escaped
 
 
+def workflow_name(directory: str, snakefile: str) -> str:
+    """Return the workflow's folder in the standard layout NAME/workflow/Snakefile, or the Snakefile's own folder."""
+    folder = (Path(directory) / snakefile).parent
+    return (folder.parent if folder.name == "workflow" else folder).name or "snakemake"
+
+
 def tail(path: Path, lines: int = LOG_TAIL_LINES, max_bytes: int = LOG_TAIL_BYTES) -> str:
     """Return the last ``lines`` lines of a text file, at most ``max_bytes`` of it; empty when it cannot be read."""
+    return "\n".join(read_end(path, max_bytes).decode(errors="replace").splitlines()[-lines:])
+
+
+def read_end(path: Path, max_bytes: int) -> bytes:
+    """Return the last bytes of a file; none when it cannot be read."""
     try:
         if not path.is_file():  # opening a pipe would wait for its writer
-            return ""
+            return b""
         with path.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(0, size - max_bytes))
-            data = file.read(max_bytes)
+            return file.read(max_bytes)
     except OSError:
-        return ""
-    return "\n".join(data.decode(errors="replace").splitlines()[-lines:])
+        return b""

@@ -4,7 +4,7 @@ import runpy
 import sys
 from pathlib import Path
 
-NAMES = ("start", "profile", "plugin", "api", "intake", "memory", "spans")
+NAMES = ("start", "profile", "plugin", "api", "intake", "memory", "spans", "shipping")
 
 
 def main() -> None:

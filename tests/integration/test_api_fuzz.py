@@ -1,5 +1,6 @@
 """Whatever is sent, the server answers with something other than an unexpected error."""
 
+import json
 from base64 import urlsafe_b64encode
 from typing import Any
 from urllib.parse import quote
@@ -8,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from snakeway import ids
 from snakeway.model.job import Job
 from snakeway.rows import RunRow
 from tests.integration.test_api_fixtures import Api
@@ -61,7 +63,7 @@ def check(api: Api, method: str, path: str, **options: Any) -> None:
     assert response.status_code < 500, f"{method} {path}: {response.text}"
 
 
-PREFIXES = ["/", "/runs/", "/runs/{run}/", "/runs/{run}/jobs/", "/runs/{run}/artifacts/", "/workflows/"]
+PREFIXES = ["/", "/outside/", "/runs/", "/runs/{run}/", "/runs/{run}/jobs/", "/runs/{run}/artifacts/", "/workflows/"]
 PATHS = [
     "",
     "/attempts",
@@ -140,3 +142,25 @@ def test_any_header_about_files(api: Api, run: RunRow, name: str, value: str) ->
 def test_any_path(api: Api, run: RunRow, prefix: str, parts: list[str]) -> None:
     path = told("/".join(parts))
     check(api, "GET", f"{prefix.format(run=run.id)}{path}")
+
+
+started = st.fixed_dictionaries(
+    {"seq": st.just(0), "t": st.floats() | st.integers(), "type": st.just("attempt_started"), "v": st.just(1)}
+    | {name: st.just(True) for name in ("outside",)}
+    | {name: st.just(False) for name in ("dry_run",)}
+    | dict.fromkeys(("directory", "snakefile", "profile", "traceparent", "host", "user", "snakemake"), plain)
+)
+
+
+@fuzzed
+@given(first=started, rest=st.lists(plain, max_size=3), offset=text, gone=text)
+def test_any_events_of_a_run_by_hand(api: Api, first: dict[str, Any], rest: list[Any], offset: str, gone: str) -> None:
+    run_id, attempt_id = ids.new_id(), ids.new_id()
+    lines = [{**first, "run_id": run_id, "attempt_id": attempt_id}, *rest]
+    path = f"/outside/{run_id}/{attempt_id}/events"
+    headers = {"Content-Type": "application/x-ndjson"}
+    data = b"".join(json.dumps(line).encode() + b"\n" for line in lines)
+    check(api, "POST", path, params={"offset": 0}, content=data, headers=headers)
+    check(api, "POST", path, params={"offset": offset, "gone": gone}, content=b"", headers=headers)
+    check(api, "GET", f"/outside/{run_id}/{attempt_id}")
+    check(api, "GET", f"/runs/{run_id}")

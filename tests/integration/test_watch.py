@@ -55,9 +55,8 @@ def test_what_was_written_while_it_was_looked_at_is_taken_in_before_the_end(
 
     monkeypatch.setattr(watch, "tell", ends_just_now)
     monkeypatch.setattr(watch, "kill_left_behind", lambda *_: 0)
-    seen = watch.Watch(store, settings, attempt, diagnosis_for("local"), None).look(
-        attempt, now(), stop_requested=False
-    )
+    watching = watch.Watch(store, settings, attempt, diagnosis_for("local"), None)
+    seen = watching.look(attempt, now(), stop_requested=False)
     assert seen.ended
     with store.read() as tx:
         ended = attempts.get(tx, attempt.id)

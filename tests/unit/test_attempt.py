@@ -15,6 +15,7 @@ def test_every_move_between_states_is_decided() -> None:
         (S.QUEUED, S.CANCELLED),
         (S.STARTING, S.RUNNING),
         *itertools.product([S.STARTING, S.RUNNING], [S.SUCCEEDED, S.FAILED, S.CANCELLED, S.LOST]),
+        (S.LOST, S.RUNNING),
     }
 
 

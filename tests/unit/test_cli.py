@@ -254,6 +254,8 @@ def test_commands_are_those_of_the_app() -> None:
             "prune",
             "audit",
             "deliveries",
+            "status",
+            "import",
             "workflows",
             "targets",
         ),

@@ -37,8 +37,8 @@ def test_a_run_that_is_only_a_dry_run_follows_it() -> None:
     assert settle([(A.FAILED, True), (A.SUCCEEDED, True)]) is R.SUCCEEDED
 
 
-def test_only_a_rerun_leaves_an_end() -> None:
-    assert all(MOVES[state] == {R.QUEUED} for state in ENDED)
+def test_only_a_rerun_or_news_of_a_run_by_hand_leave_an_end() -> None:
+    assert all(MOVES[state] == {R.QUEUED, R.RUNNING} for state in ENDED)
     assert ACTIVE | ENDED | {R.PAUSED} == set(R)
 
 

@@ -28,6 +28,7 @@ _TAGS = {
     "events": "A run as it happens.",
     "artifacts": "Output files.",
     "gates": "Where workflows wait for a person, and what was decided.",
+    "outside": "Recording runs that somebody started by hand. Sent by the logger plugin and by `snakeway import`.",
     "workflows": "What can be run.",
     "targets": "Where it can run.",
     "deliveries": "What webhooks were told about a run.",

@@ -24,7 +24,7 @@ CHUNK_BYTES = 512 * 1024
 _NOT_A_FILE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES, errno.ENXIO, errno.ENAMETOOLONG})
 
 # A file may be a page that a workflow wrote. Should a browser show one all the same, it may do nothing.
-_POLICY = "sandbox; default-src 'none'"
+POLICY = "sandbox; default-src 'none'"
 
 
 class OpenFile:
@@ -89,7 +89,7 @@ def _respond(
     tail: int | None,
 ) -> ASGIResponse:
     tag = etag or f'"{file.mtime_ns:x}-{file.size:x}"'
-    common = {"Cache-Control": "private, no-cache", "Content-Security-Policy": _POLICY, "Content-Type": media_type}
+    common = {"Cache-Control": "private, no-cache", "Content-Security-Policy": POLICY, "Content-Type": media_type}
     common |= {"Accept-Ranges": "bytes", "ETag": tag, **headers}
     if tail is not None:
         start = ranges.tail_start(file.read, file.size, tail)

@@ -78,10 +78,24 @@ class LogController(Controller):
         attempt: AttemptNumber = None,
         tail: Tail = None,
     ) -> ASGIResponse:
-        """The first of the files that the rule names under `log:` and that exists."""
+        """The first of the files that the rule names under `log:` and that exists.
+
+        Of a job of a run by hand: the last lines, once it has failed.
+        """
+        shipped = reads.shipped_log(request.user, run_id, attempt, job)
+        if shipped is not None:
+            return _send_text(request, shipped, tail)
         return _send(request, reads.job_log(request.user, run_id, attempt, job), tail)
 
 
 def _send(request: ApiRequest, path: Path, tail: int | None) -> ASGIResponse:
     file = files.OpenFile(path, LogNotFound("the log is gone, or is not a plain file"))
     return files.respond(request, file, _TEXT, tail=tail)
+
+
+def _send_text(request: ApiRequest, text: bytes, tail: int | None) -> ASGIResponse:
+    """Answer with a text of a few kilobytes, for which a range is passed over."""
+    if tail is not None:
+        text = b"".join(text.splitlines(keepends=True)[-tail:])
+    headers = {"Cache-Control": "private, no-cache", "Content-Security-Policy": files.POLICY}
+    return ASGIResponse(body=text, headers=headers, media_type=_TEXT, is_head_response=request.method == "HEAD")

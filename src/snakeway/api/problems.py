@@ -13,6 +13,7 @@ from litestar.openapi import ResponseSpec
 from litestar.openapi.spec import Example
 from litestar.params import ParameterKwarg
 from msgspec import Meta, Struct, to_builtins
+from msgspec.structs import replace
 
 from snakeway import errors
 from snakeway.errors import SnakewayError
@@ -48,6 +49,9 @@ STATUS: dict[type[SnakewayError], int] = {
     errors.EvidenceChanged: 409,
     errors.NoSuggestion: 409,
     errors.IdempotencyConflict: 409,
+    errors.OutsideRun: 409,
+    errors.NotOutside: 409,
+    errors.OffsetConflict: 409,
     errors.Unauthorized: 401,
     errors.Forbidden: 403,
     errors.RangeNotSatisfiable: 416,
@@ -76,6 +80,7 @@ class Problem(Struct, omit_defaults=True, frozen=True):
     instance: Annotated[str, Meta(description="The path of the request.")]
     code: Annotated[str, Meta(description="Stable name of this kind of problem.")]
     field: Annotated[str | None, Meta(description="The member, parameter or header at fault, if there is one.")] = None
+    offset: Annotated[int | None, Meta(description="Of `offset_conflict`: where the recorded events end.")] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,14 +165,17 @@ def instance_of(request: Request[Any, Any, Any]) -> str:
     return raw.partition(b"?")[0].decode(errors="replace")
 
 
-def _response(request: Request[Any, Any, Any], kind: Kind, detail: str, field: str | None = None) -> Response[Problem]:
-    document = problem(kind, instance_of(request), detail, field)
+def _response(
+    request: Request[Any, Any, Any], kind: Kind, detail: str, field: str | None = None, offset: int | None = None
+) -> Response[Problem]:
+    document = replace(problem(kind, instance_of(request), detail, field), offset=offset)
     return Response(document, status_code=kind.status, media_type=MEDIA_TYPE, headers=dict(kind.headers))
 
 
 def from_error(request: Request[Any, Any, Any], error: SnakewayError) -> Response[Problem]:
     """Answer with an error of ours."""
-    return _response(request, kind_of(error), error.detail, error.field)
+    offset = error.offset if isinstance(error, errors.OffsetConflict) else None
+    return _response(request, kind_of(error), error.detail, error.field, offset)
 
 
 def from_http(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:

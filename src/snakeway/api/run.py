@@ -41,7 +41,7 @@ class Run(Struct, frozen=True):
     id: str
     state: RunState
     workflow: Annotated[str, Meta(description="Name of the workflow.")]
-    digest: Annotated[str, Meta(description="Version of the workflow: `sha256:…` of its files.")]
+    digest: Annotated[str, Meta(description="Version of the workflow: `sha256:…` of its files; empty if by hand.")]
     source: Annotated[dict[str, Any], Meta(description="Where the workflow came from.")]
     target: Annotated[str, Meta(description="Where the jobs run.")]
     config: dict[str, Any]
@@ -244,7 +244,7 @@ class RunController(Controller):
         responses={204: answer(None, None, "Gone."), **documented(errors.RunNotFound, errors.RunActive)},
     )
     def remove(self, request: ApiRequest, commands: TheCommands, run_id: RunId) -> None:
-        """Removes an ended run: its record and all its files."""
+        """Removes an ended run: its record and all its files. Of a run by hand the record only."""
         commands.delete(request.user, run_id)
 
     @post(
@@ -255,7 +255,7 @@ class RunController(Controller):
         summary="Cancel a run",
         responses={
             202: answer(Run, EXAMPLE, "The stop is recorded."),
-            **documented(errors.RunNotFound, errors.RunEnded),
+            **documented(errors.RunNotFound, errors.RunEnded, errors.OutsideRun),
         },
     )
     def cancel(self, request: ApiRequest, commands: TheCommands, run_id: RunId) -> Run:
@@ -270,7 +270,9 @@ class RunController(Controller):
         summary="Re-run what is missing of a run",
         responses={
             202: answer(RerunAnswer, RerunAnswer(EXAMPLE, EXAMPLE_ATTEMPT), "The new attempt is queued."),
-            **documented(errors.RunNotFound, errors.RunActive, errors.NoSuggestion, *_CANNOT_START, body=True),
+            **documented(
+                errors.RunNotFound, errors.RunActive, errors.OutsideRun, errors.NoSuggestion, *_CANNOT_START, body=True
+            ),
         },
     )
     async def rerun(

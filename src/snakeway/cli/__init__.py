@@ -25,9 +25,11 @@ from snakeway.cli import (
     housekeeping,
     jobs,
     logs,
+    outside,
     runs,
     server,
     show,
+    status,
     submit,
 )
 
@@ -83,6 +85,8 @@ app.command("rm")(runs.rm)
 app.command("prune")(housekeeping.prune)
 app.command("audit")(housekeeping.audit)
 app.command("deliveries")(deliveries.deliveries)
+app.command("status")(status.status)
+app.command("import")(outside.import_)
 app.command("workflows")(catalog.workflows)
 app.command("targets")(catalog.targets)
 app.command("doctor")(doctor.doctor)

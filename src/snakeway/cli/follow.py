@@ -99,6 +99,8 @@ def _sum_up(client: "Client", watch: Watch) -> None:
     if len(failed) > _SHOWN_FAILURES:
         output.hint(f"snakeway jobs {name} --failed    the other {len(failed) - _SHOWN_FAILURES} failed jobs")
     state: Any = watch.run["state"]
+    if watch.run.get("outside"):  # its outputs are where it ran, and so is whoever can go on with it
+        return
     if state == "succeeded":
         output.hint(f"snakeway get {name}    bring its outputs here")
     elif state == "paused":

@@ -25,7 +25,7 @@ _COLUMNS: list[Column["Run"]] = [
     Column("RUN", lambda run: run["id"], lambda run: short(run["id"]), whole=True),
     Column("STATE", lambda run: run["state"], state=True),
     Column("WORKFLOW", lambda run: run["workflow"]),
-    Column("TARGET", lambda run: run["target"]),
+    Column("TARGET", lambda run: run["target"], lambda run: f"{run['target']}{', by hand' if run['outside'] else ''}"),
     Column("JOBS", lambda run: f"{run['jobs']['done']}/{run['jobs']['total']}", right=True),
     Column("FAILED", lambda run: run["jobs"]["failed"], lambda run: str(run["jobs"]["failed"] or ""), right=True),
     Column("CREATED", lambda run: run["created_at"], lambda run: times.ago(run["created_at"]), whole=True),

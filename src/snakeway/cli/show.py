@@ -82,6 +82,8 @@ def _words(values: Mapping[str, Any]) -> str:
 
 
 def _source(source: Mapping[str, Any]) -> str:
+    if source.get("kind") == "outside":
+        return f"by hand: {source.get('user')} on {source.get('host')}, in {source.get('directory')}"
     if source.get("kind") != "git":
         return ""  # from the catalog, by the name above
     folder = f", folder {source['path']}" if source.get("path") else ""
@@ -193,7 +195,8 @@ def _hints(run: "Run", attempts: "list[Attempt]") -> None:
     name = short(run["id"])
     if run["state"] == "failed":
         output.hint(f"\nsnakeway jobs {name} --failed    what failed")
-        hint_at_rerun(name, attempts[-1] if attempts else None)
+        if not run["outside"]:
+            hint_at_rerun(name, attempts[-1] if attempts else None)
     elif run["state"] == "paused":
         output.hint(f"\nsnakeway gates {name}    what it waits for\nsnakeway approve {name}    let it go on")
     elif run["state"] in {"queued", "running"}:

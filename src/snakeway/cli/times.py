@@ -64,3 +64,13 @@ def size(count: int) -> str:
             break
         value /= 1024
     return f"{count} B" if unit == "B" else f"{value:.1f} {unit}"
+
+
+def moment(t: float | None) -> str:
+    """Return seconds since the epoch, as an event tells them, as the server would write them; empty for no time."""
+    try:
+        if t is None:
+            return ""
+        return datetime.fromtimestamp(t, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    except (OverflowError, ValueError, OSError):
+        return ""

@@ -9,6 +9,7 @@ from urllib.parse import quote
 from snakeway.client import files, nouns
 from snakeway.client.events import Follower, Retrying, StreamEvent
 from snakeway.client.nouns import Page, Run
+from snakeway.client.outside import OutsideRuns
 from snakeway.client.transport import Params, Patience, Transport
 from snakeway.errors import Invalid
 
@@ -39,6 +40,11 @@ class Client:
     ) -> None:
         """``patience`` says how long a stream or download whose connection broke is taken up again."""
         self._transport = Transport(url, token, timeout_s, patience or Patience())
+
+    @property
+    def outside(self) -> OutsideRuns:
+        """What can be told about runs that were started by hand."""
+        return OutsideRuns(self._transport)
 
     @property
     def url(self) -> str:

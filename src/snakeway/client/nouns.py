@@ -199,6 +199,17 @@ class Choice(TypedDict, total=False):
     digest: str
 
 
+class Recording(TypedDict):
+    """How far an attempt by hand is recorded; number and state are None while nothing is known of it."""
+
+    run_id: str
+    attempt_id: str
+    attempt: int | None
+    state: str | None
+    offset: int
+    max_bytes: int
+
+
 class RuleStates(TypedDict):
     rule: str
     states: dict[str, int]

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 
 from snakeway import __version__, errors
-from snakeway.errors import Invalid, ServerUnreachable, SnakewayError, Unauthorized, Unavailable
+from snakeway.errors import Invalid, OffsetConflict, ServerUnreachable, SnakewayError, Unauthorized, Unavailable
 
 API = "/api/v1"
 _CONNECT_S = 5
@@ -87,6 +87,7 @@ class Transport:
         *,
         params: Params | None = None,
         body: Any = None,
+        content: bytes | None = None,
         headers: Mapping[str, str] | None = None,
         timeout_s: float | None = None,
         repeatable: bool = False,
@@ -98,7 +99,13 @@ class Transport:
         """
         tries = 3 if method == "GET" or repeatable else 1
         request = self._http.build_request(
-            method, path, params=_given(params), json=body, headers=headers, timeout=self._timeout(timeout_s)
+            method,
+            path,
+            params=_given(params),
+            json=body,
+            content=content,
+            headers=headers,
+            timeout=self._timeout(timeout_s),
         )
         while True:
             tries -= 1
@@ -188,7 +195,10 @@ def problem(response: httpx.Response, url: str) -> SnakewayError:
         detail = _undetailed(response, url)
     if cls is Unauthorized:
         detail += "; put the server's token into SNAKEWAY_TOKEN"
-    return cls(detail, field=field if isinstance(field, str) else None)
+    error = cls(detail, field=field if isinstance(field, str) else None)
+    if isinstance(error, OffsetConflict) and isinstance(said.get("offset"), int):
+        error.offset = said["offset"]
+    return error
 
 
 def _undetailed(response: httpx.Response, url: str) -> str:

@@ -39,6 +39,7 @@ class AttemptReason(StrEnum):
     RERUN = "rerun"
     RECOVERY = "recovery"  # the attempt before it was lost
     APPROVAL = "approval"  # somebody approved a gate
+    OUTSIDE = "outside"  # snakemake was started by hand; the attempt is only recorded
 
 
 _S = AttemptState
@@ -50,6 +51,7 @@ MOVES: dict[AttemptState, frozenset[AttemptState]] = {
     _S.STARTING: frozenset({_S.RUNNING, *ENDED}),
     _S.RUNNING: ENDED,
     **dict.fromkeys(ENDED, frozenset()),
+    _S.LOST: frozenset({_S.RUNNING}),  # only one that was started by hand, when it is heard of again
 }
 
 

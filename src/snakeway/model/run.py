@@ -29,14 +29,15 @@ ENDED = frozenset({_R.SUCCEEDED, _R.FAILED, _R.CANCELLED})
 ACTIVE = frozenset({_R.QUEUED, _R.RUNNING})
 RESTING = ENDED | {_R.PAUSED}  # nothing happens by itself
 
-# A re-run brings an ended run back to the queue; nothing else leaves an end.
+# A re-run brings an ended run back to the queue. A run that was started by hand goes on whenever somebody goes on with
+# it, or when an attempt that seemed lost is heard of again. Nothing else leaves an end.
 MOVES: dict[RunState, frozenset[RunState]] = {
     _R.QUEUED: frozenset({_R.RUNNING, _R.SUCCEEDED, _R.FAILED, _R.CANCELLED}),
     _R.RUNNING: frozenset({_R.QUEUED, _R.PAUSED, _R.SUCCEEDED, _R.FAILED, _R.CANCELLED}),
-    _R.PAUSED: frozenset({_R.QUEUED, _R.FAILED, _R.CANCELLED}),
-    _R.SUCCEEDED: frozenset({_R.QUEUED}),
-    _R.FAILED: frozenset({_R.QUEUED}),
-    _R.CANCELLED: frozenset({_R.QUEUED}),
+    _R.PAUSED: frozenset({_R.QUEUED, _R.RUNNING, _R.FAILED, _R.CANCELLED}),
+    _R.SUCCEEDED: frozenset({_R.QUEUED, _R.RUNNING}),
+    _R.FAILED: frozenset({_R.QUEUED, _R.RUNNING}),
+    _R.CANCELLED: frozenset({_R.QUEUED, _R.RUNNING}),
 }
 
 _FROM_ENDED_ATTEMPT = {

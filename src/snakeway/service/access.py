@@ -1,7 +1,7 @@
 """Finding a run for somebody."""
 
 from snakeway import ids
-from snakeway.errors import Forbidden, RunNotFound
+from snakeway.errors import Forbidden, OutsideRun, RunNotFound
 from snakeway.model.user import Action, User, may
 from snakeway.rows import RunRow
 from snakeway.store import Transaction, runs
@@ -21,3 +21,10 @@ def find(tx: Transaction, user: User, run_id: str, action: Action = Action.READ,
     if not may(user, action, run.owner):
         raise Forbidden(f"run {run_id} is not yours to {action}")
     return run
+
+
+def check_ours(run: RunRow) -> None:
+    """Raise OutsideRun when the run was started by hand, so that nothing here has a hold on it."""
+    if run.outside:
+        where = run.source.get("directory") or "its own directory"
+        raise OutsideRun(f"run {run.id} was started by hand and is only recorded here: go on with it in {where}")

@@ -21,8 +21,9 @@ from snakeway.model.user import Action, User
 from snakeway.model.webhook import check_run_urls
 from snakeway.removal import Actor, Pruned
 from snakeway.rows import AttemptRow, RunRow, now
-from snakeway.service.access import find
+from snakeway.service.access import check_ours, find
 from snakeway.service.gates import Gates
+from snakeway.service.outside import Outside
 from snakeway.service.submission import Rerun, Submission, check
 from snakeway.settings import Settings
 from snakeway.store import Store, Transaction, attempts, runs
@@ -41,6 +42,7 @@ class Commands:
         self._settings = settings
         self._wake = wake
         self.gates = Gates(store, wake)
+        self.outside = Outside(store, settings, wake)
 
     def submit(
         self, user: User, submission: Submission, *, idempotency_key: str | None = None, traceparent: str | None = None
@@ -94,10 +96,11 @@ class Commands:
     def cancel(self, user: User, run_id: str) -> RunRow:
         """Ask for the run's end. A queued run is cancelled at once; a running one when its processes are gone.
 
-        Raises RunNotFound, Forbidden, RunEnded.
+        Raises RunNotFound, Forbidden, RunEnded, OutsideRun.
         """
         with self._store.write() as tx:
             run = find(tx, user, run_id, Action.CONTROL, lock=True)
+            check_ours(run)
             waiting = [attempt for attempt in attempts.of_run(tx, run.id) if attempt.state not in ENDED]
             if run.state in run_rules.ENDED and not waiting:
                 raise RunEnded(f"run {run_id} has ended ({run.state}); there is nothing to cancel")
@@ -119,12 +122,13 @@ class Commands:
         The plan comes from a dry run that the supervisor makes in the run's directory before the attempt. The
         attempt's ``plan`` is None when no supervisor made it in time (setting ``plan_wait_s``).
 
-        Raises RunNotFound, Forbidden, RunActive, NoSuggestion, Invalid and what :meth:`submit` raises about workflow
-        and target.
+        Raises RunNotFound, Forbidden, RunActive, OutsideRun, NoSuggestion, Invalid and what :meth:`submit` raises about
+        workflow and target.
         """
         rerun.overrides.check()
         with self._store.read() as tx:
             run = find(tx, user, run_id, Action.CONTROL)
+        check_ours(run)
         _check_ended(run)
         version = self._again(run, rerun)
         if rerun.config is not None:
@@ -137,7 +141,10 @@ class Commands:
         return run, self._wait_for_plan(attempt)
 
     def delete(self, user: User, run_id: str) -> None:
-        """Remove an ended run: its rows, then its directory. Raises RunNotFound, Forbidden, RunActive."""
+        """Remove an ended run: its rows, then its directory, which for a run by hand holds the record only.
+
+        Raises RunNotFound, Forbidden, RunActive.
+        """
         with self._store.read() as tx:
             find(tx, user, run_id, Action.CONTROL)  # before its files are looked at: the id is one of ours
         size_bytes = removal.size_bytes(self._settings.data_dir, run_id)
@@ -261,4 +268,5 @@ def _new_run(user: User, submission: Submission, workflow: Workflow, traceparent
 
 def _check_ended(run: RunRow) -> None:
     if run.state in run_rules.ACTIVE:
-        raise RunActive(f"run {run.id} is {run.state}; wait for its end, or cancel it with 'snakeway cancel {run.id}'")
+        how = "wait for its end" if run.outside else f"wait for its end, or cancel it with 'snakeway cancel {run.id}'"
+        raise RunActive(f"run {run.id} is {run.state}; {how}")

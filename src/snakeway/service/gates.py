@@ -11,7 +11,7 @@ from snakeway.model.attempt import ENDED, AttemptReason, AttemptState
 from snakeway.model.gate import GateState
 from snakeway.model.user import Action, User
 from snakeway.rows import DecisionRow, GateRow, RunRow, now
-from snakeway.service.access import find
+from snakeway.service.access import check_ours, find
 from snakeway.store import Store, Transaction, attempts, gates, runs
 from snakeway.store.page import Page
 
@@ -51,11 +51,12 @@ class Gates:
         A run that is under way goes on with it afterwards. One that failed for other reasons than gates stays failed:
         a re-run finds the decision. Another answer than before has what was made of the first one made anew.
 
-        Raises RunNotFound, Forbidden, GateNotFound, GateExpired, GateDecided, EvidenceChanged, and Invalid for an
+        Raises RunNotFound, Forbidden, OutsideRun, GateNotFound, GateExpired, GateDecided, EvidenceChanged, and Invalid for an
         answer that does not fit the gate's schema.
         """
         with self._store.write() as tx:
             run = find(tx, user, run_id, Action.CONTROL, lock=True)
+            check_ours(run)
             gate = _the_gate(tx, run_id, choice.gate)
             at = now()
             if gate.state is GateState.EXPIRED or (

@@ -118,6 +118,13 @@ class Reads:
         why = "its rule declares no 'log:'" if not job.logs else f"{', '.join(job.logs)} is not there"
         raise LogNotFound(f"job {number} of attempt {row.number} has no log: {why}; its output may be in the run's log")
 
+    def shipped_log(self, user: User, run_id: str, attempt: int | None, number: int) -> bytes | None:
+        """Return the end of the job's log as its events carry it, which is all there is of a run by hand; else None."""
+        if not self.run(user, run_id).outside:
+            return None
+        job, _ = self.job(user, run_id, attempt, number)
+        return f"{job.log_tail}\n".encode(errors="replace") if job.log_tail else None
+
     def artifacts(self, user: User, run_id: str, cursor: str | None, limit: int) -> Page[ArtifactRow]:
         """Return a page of the run's artifacts by path; raises RunNotFound, InvalidCursor."""
         with self._store.read() as tx:

@@ -59,6 +59,8 @@ def of_run(tx: Transaction, run_id: str) -> Sequence[AttemptRow]:
 def newest(tx: Transaction, run_id: str) -> AttemptRow | None:
     """Return the newest attempt of a run that is not a dry run, or the newest at all."""
     attempts = of_run(tx, run_id)
+    if attempts and attempts[-1].reason is AttemptReason.OUTSIDE:  # may have been recorded in any order
+        attempts = sorted(attempts, key=lambda attempt: attempt.id)
     real = [attempt for attempt in attempts if not attempt.dry_run] or attempts
     return real[-1] if real else None
 
@@ -116,7 +118,8 @@ def claim(tx: Transaction, lease_owner: str, lease_until: datetime, at: datetime
 def _turns(tx: Transaction) -> Sequence[str]:
     """Return the owners who have something queued, whose turn it is first: fewest held attempts, then longest wait."""
     state, owner = col(AttemptRow.state), col(AttemptRow.owner)
-    held = select(AttemptRow.owner, func.count().label("held")).where(state.in_(HELD)).group_by(owner).subquery()
+    ours = (state.in_(HELD), col(AttemptRow.reason) != AttemptReason.OUTSIDE)
+    held = select(AttemptRow.owner, func.count().label("held")).where(*ours).group_by(owner).subquery()
     first = func.min(AttemptRow.id).label("first")
     queued = select(AttemptRow.owner, first).where(state == AttemptState.QUEUED).group_by(owner).subquery()
     turns = select(queued.c.owner).outerjoin(held, held.c.owner == queued.c.owner)

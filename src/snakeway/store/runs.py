@@ -111,7 +111,7 @@ def settle(tx: Transaction, run_id: str) -> RunRow:
     query = (
         select(AttemptRow.state, AttemptRow.dry_run)
         .where(col(AttemptRow.run_id) == run_id)
-        .order_by(col(AttemptRow.number))
+        .order_by(col(AttemptRow.id if run.outside else AttemptRow.number))  # by hand: may be recorded in any order
     )
     new = rules.settle([(AttemptState(state), dry_run) for state, dry_run in tx.exec(query).all()], _gates(tx, run))
     if new is run.state:
@@ -133,8 +133,9 @@ def settle(tx: Transaction, run_id: str) -> RunRow:
 
 def _gates(tx: Transaction, run: RunRow) -> rules.Gates | None:
     """Return how the gates stand, if the newest attempt failed for nothing else; the run's error tells it."""
+    order = col(AttemptRow.id if run.outside else AttemptRow.number)
     query = select(AttemptRow.id, AttemptRow.gates_only).where(col(AttemptRow.run_id) == run.id)
-    newest = tx.exec(query.where(col(AttemptRow.dry_run).is_(False)).order_by(col(AttemptRow.number).desc())).first()
+    newest = tx.exec(query.where(col(AttemptRow.dry_run).is_(False)).order_by(order.desc())).first()
     if newest is None or not newest[1]:
         return None
     asked = [(gate.name, gate.state, gate.decided_by, gate.comment) for gate in gates.asked_by(tx, run.id, newest[0])]

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from snakeway.catalog import Catalog
+from snakeway.errors import SnakewayError
 from snakeway.model import gate as gate_rules
 from snakeway.model.failure import Bounds, Facts, Failure, FailureKind
 from snakeway.model.gate import GateState
@@ -9,8 +11,17 @@ from snakeway.model.job import Job
 from snakeway.rows import AttemptRow
 from snakeway.settings import Settings
 from snakeway.supervisor.intake import Judge
-from snakeway.targets import Diagnosis
+from snakeway.targets import Diagnosis, diagnosis_for
 from snakeway.wire import Event, EventType
+
+
+def diagnosis_of(catalog: Catalog, attempt: AttemptRow) -> Diagnosis:
+    """Return who knows the place where the attempt's jobs run."""
+    try:
+        executor = catalog.target(attempt.target).executor
+    except SnakewayError:  # the target was removed, or was never here; what is known without it has to do
+        executor = ""
+    return diagnosis_for(executor)
 
 
 def judge_for(diagnosis: Diagnosis, settings: Settings, attempt: AttemptRow, events: Sequence[Event]) -> Judge:

@@ -15,17 +15,19 @@ from snakeway import ids
 from snakeway.catalog import Catalog
 from snakeway.errors import SnakewayError, Unavailable
 from snakeway.gatefile import Decision
+from snakeway.model.attempt import AttemptReason
 from snakeway.rows import AttemptRow, RunRow, SupervisorRow, now
 from snakeway.settings import Settings
-from snakeway.store import Store, artifacts, attempts, gates, runs, supervisors
+from snakeway.store import Store, artifacts, attempts, gates, outside, runs, supervisors
 from snakeway.supervisor import collect
 from snakeway.supervisor.chores import Chores
 from snakeway.supervisor.end import end
+from snakeway.supervisor.judge import diagnosis_of
+from snakeway.supervisor.outside import OutsideWatch
 from snakeway.supervisor.prepare import prepare
 from snakeway.supervisor.report import Report
 from snakeway.supervisor.warm import Launcher
 from snakeway.supervisor.watch import Watch, can_tell
-from snakeway.targets import diagnosis_for
 
 log = logging.getLogger(__name__)
 
@@ -98,6 +100,7 @@ class Supervisor:
         if at >= self._next_beat:
             self._beat(at)
         self._claim(at)
+        self._hold_outside(at)
         with self._store.read() as tx:
             held = {row.id: row for row in attempts.held_by(tx, self.id)}
             stops = runs.stop_requests(tx, {row.run_id for row in held.values()})
@@ -131,7 +134,7 @@ class Supervisor:
         self._collect_wake.set()
 
     def _claim(self, at: datetime) -> None:
-        while len(self._watches) < self._settings.max_active_runs:
+        while self._started() < self._settings.max_active_runs:
             if not self._store_has_queue():
                 return
             with self._store.write() as tx:
@@ -142,12 +145,24 @@ class Supervisor:
             self._watches[row.id] = self._watch(row, launched_at=at)
             self._launch(row, at)
 
+    def _hold_outside(self, at: datetime) -> None:
+        """Take on what was started by hand: there is nothing to launch, so there may be any number of them."""
+        with self._store.read() as tx:
+            fresh = outside.waiting(tx, _ADOPT_AT_ONCE)
+        if fresh:
+            with self._store.write() as tx:
+                for row in fresh:
+                    attempts.adopt(tx, row, self.id, at + timedelta(seconds=self._settings.lease_s))
+
+    def _started(self) -> int:
+        """Return how many of the watched attempts were started by a supervisor."""
+        return sum(not isinstance(watch, OutsideWatch) for watch in self._watches.values())
+
     def _watch(self, row: AttemptRow, launched_at: datetime | None) -> Watch:
-        try:
-            executor = self._catalog.target(row.target).executor
-        except SnakewayError:  # the target was removed; what is known without it has to do
-            executor = ""
-        return Watch(self._store, self._settings, row, diagnosis_for(executor), launched_at)
+        diagnosis = diagnosis_of(self._catalog, row)
+        if row.reason is AttemptReason.OUTSIDE:
+            return OutsideWatch(self._store, self._settings, row, diagnosis)
+        return Watch(self._store, self._settings, row, diagnosis, launched_at)
 
     def _store_has_queue(self) -> bool:
         # A look without the write lock: an idle supervisor must not take it five times a second.

@@ -86,6 +86,7 @@ def upgrade() -> None:
         sa.Column("plan", sa.JSON(none_as_null=True), nullable=True),
         sa.Column("lease_owner", sa.String(length=36), nullable=True),
         sa.Column("lease_expires_at", snakeway.rows.UtcDateTime(timezone=True), nullable=True),
+        sa.Column("heard_at", snakeway.rows.UtcDateTime(timezone=True), nullable=True),
         sa.Column("process", sa.JSON(none_as_null=True), nullable=True),
         sa.Column("created_at", snakeway.rows.UtcDateTime(timezone=True), nullable=False),
         sa.Column("started_at", snakeway.rows.UtcDateTime(timezone=True), nullable=True),
