@@ -204,6 +204,7 @@ class RunGateController(Controller):
             202: answer(DecisionAnswer, DecisionAnswer(EXAMPLE_RUN, EXAMPLE), "The decision is recorded."),
             **documented(
                 errors.RunNotFound,
+                errors.OutsideRun,
                 errors.GateNotFound,
                 errors.GateExpired,
                 errors.GateDecided,

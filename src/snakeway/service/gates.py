@@ -51,8 +51,8 @@ class Gates:
         A run that is under way goes on with it afterwards. One that failed for other reasons than gates stays failed:
         a re-run finds the decision. Another answer than before has what was made of the first one made anew.
 
-        Raises RunNotFound, Forbidden, OutsideRun, GateNotFound, GateExpired, GateDecided, EvidenceChanged, and Invalid for an
-        answer that does not fit the gate's schema.
+        Raises RunNotFound, Forbidden, OutsideRun, GateNotFound, GateExpired, GateDecided, EvidenceChanged, and Invalid
+        for an answer that does not fit the gate's schema.
         """
         with self._store.write() as tx:
             run = find(tx, user, run_id, Action.CONTROL, lock=True)

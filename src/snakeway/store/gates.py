@@ -16,8 +16,10 @@ from snakeway.store.database import Transaction
 from snakeway.store.page import Page, cut, decode
 
 
-def ask(tx: Transaction, run_id: str, attempt_id: str, job: Job, request: Request) -> None:
-    """Record that a gate has waited. Idempotent: the same request again changes nothing."""
+def ask(
+    tx: Transaction, run_id: str, attempt_id: str, job: Job, request: Request, rejected: tuple[str, str] | None
+) -> None:
+    """Record that a gate has waited, or was found rejected, by whom and why. Idempotent."""
     known = tx.get(GateRow, (run_id, request.gate))
     same = known is not None and known.digest == request.digest
     state = asked_again(known.state, same_evidence=same) if known is not None else GateState.OPEN
@@ -36,6 +38,8 @@ def ask(tx: Transaction, run_id: str, attempt_id: str, job: Job, request: Reques
     }
     if state is GateState.OPEN:
         values |= {"answer": None, "comment": "", "decided_by": None, "decided_at": None, "pending": False}
+        if rejected is not None:  # by hand, in a directory that is none of ours: elsewhere we have known it before
+            values |= {"state": GateState.REJECTED, "decided_by": rejected[0][:255], "comment": rejected[1]}
     if known is None:
         known = GateRow(run_id=run_id, name=request.gate, **values)
     else:
@@ -178,11 +182,12 @@ def restore(tx: Transaction, gate: GateRow) -> None:
     query = select(DecisionRow).where(col(DecisionRow.run_id) == gate.run_id, col(DecisionRow.gate) == gate.name)
     approved = query.where(col(DecisionRow.verdict) == Verdict.APPROVED.value).order_by(col(DecisionRow.id).desc())
     last = tx.exec(approved.limit(1)).first()
-    if last is not None:
-        gate.state, gate.answer, gate.comment, gate.digest = GateState.APPROVED, last.answer, last.comment, last.digest
+    gate.state = GateState.APPROVED
+    if last is not None:  # otherwise it was approved by hand, in a directory that is none of ours
+        gate.answer, gate.comment, gate.digest = last.answer, last.comment, last.digest
         gate.decided_by, gate.decided_at = last.decided_by, last.decided_at
-        tx.add(gate)
-        tx.flush()
+    tx.add(gate)
+    tx.flush()
 
 
 def any_untold(tx: Transaction) -> bool:

@@ -85,7 +85,9 @@ def take(tx: Transaction, attempt: AttemptRow, events: list[Event], offset: int,
 def _ask(tx: Transaction, attempt: AttemptRow, job: Job, told: dict[str, Any]) -> None:
     request = request_from(told)
     if request is not None and 0 < len(request.gate) <= _GATE_CHARACTERS and job.state in UNSUCCESSFUL:
-        gates.ask(tx, attempt.run_id, attempt.id, job, request)
+        by = told.get("rejected")
+        rejected = (str(by.get("by") or ""), str(by.get("reason") or "")) if isinstance(by, dict) else None
+        gates.ask(tx, attempt.run_id, attempt.id, job, request, rejected)
 
 
 def _pass_gates(tx: Transaction, attempt: AttemptRow, touched: Iterable[Job]) -> None:
