@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from tests.e2e.by_hand import ByHand
 from tests.e2e.conftest import StartServer
 from tests.support.cgroup import MemoryCgroup, memory_cgroup
 from tests.support.server import Server
@@ -176,6 +177,24 @@ def test_a_failed_job_is_diagnosed(failing: Server, name: str) -> None:
     wanted = seed.suggestion["set_resources"]
     assert answer.json()["attempt"]["overrides"]["set_resources"] == wanted
     assert failing.end_of(run_id)["state"] == ("succeeded" if seed.cured else "failed")
+
+
+@pytest.mark.parametrize("name", OF_JOBS)
+def test_a_job_that_fails_by_hand_is_diagnosed_alike(failing: Server, name: str, tmp_path: Path) -> None:
+    seed = OF_JOBS[name]
+    person = ByHand(tmp_path / name, seed.snakefile)
+    assert person.snakemake().returncode == 1
+    person.snakeway("import", SNAKEWAY_URL=failing.url)
+    run = failing.end_of(person.run_id)
+    assert (run["outside"], run["error"]) == (True, f"1 of 1 jobs failed: fit (1: {seed.kind.replace('_', ' ')}).")
+    [job] = failing.jobs(person.run_id)
+    failure = job["failure"]
+    assert (failure["kind"], failure["exit_code"], failure["suggestion"]) == (
+        seed.kind,
+        seed.exit_code,
+        seed.suggestion,
+    )
+    assert seed.summary in failure["summary"]
 
 
 def test_tries_of_one_attempt_are_told_apart(failing: Server) -> None:

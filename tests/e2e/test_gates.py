@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.benchmarks.common import SNAKEMAKE
+from tests.e2e.by_hand import ByHand
 from tests.e2e.conftest import StartServer
 from tests.support.otlp import otlp_receiver
 from tests.support.server import Server
@@ -275,6 +276,25 @@ def test_the_story_through_the_command_line(
     done = snakeway("approve", "last", "--json")
     assert json.loads(done.stdout)["gate"]["decided_by"] == "local"
     assert snakeway("show", "last", "--follow").returncode == 0
+
+
+def test_gates_by_hand_are_recorded(server: Server, tmp_path: Path) -> None:
+    person = ByHand(tmp_path / "hand", WORKFLOW, server, PATH=os.environ["PATH"])
+    (person.folder / "schema.json").write_text(json.dumps(SCHEMA))
+    person.snakemake()
+    run = rest(server, person.run_id)
+    assert (run["state"], run["outside"]) == ("paused", True)
+    refused = server.request("POST", f"/runs/{person.run_id}/decisions", json={"gate": "signed", "verdict": "approved"})
+    assert refused.json()["code"] == "outside_run"
+    person.snakeway("reject", "--directory", ".", "signed", "--comment", "no pen")
+    person.snakemake()
+    ends = "the second attempt"
+    wait_until(lambda: server.get(f"/runs/{person.run_id}")["state"] == "failed" or None, timeout_s=30, what=ends)
+    assert server.get(f"/runs/{person.run_id}")["error"].endswith("rejected signed.json: no pen")
+    person.snakeway("approve", "--directory", ".", "signed")
+    person.snakemake()
+    wait_until(lambda: states(server, person.run_id)["signed.json"] == "approved" or None, timeout_s=30, what=ends)
+    assert rest(server, person.run_id)["state"] == "paused", "the plates wait"
 
 
 @pytest.fixture

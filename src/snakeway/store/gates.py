@@ -177,8 +177,13 @@ def waiting(tx: Transaction, run_id: str) -> Sequence[GateRow]:
     return tx.exec(select(GateRow).where(col(GateRow.run_id) == run_id, _is(GateState.OPEN))).all()
 
 
+def closed(tx: Transaction, run_id: str) -> Sequence[GateRow]:
+    """Return the run's gates that are not approved."""
+    return tx.exec(select(GateRow).where(col(GateRow.run_id) == run_id, col(GateRow.state) != GateState.APPROVED)).all()
+
+
 def restore(tx: Transaction, gate: GateRow) -> None:
-    """Mark an open gate as approved by the last approval there was: its rule has just found it to hold again."""
+    """Mark a gate as approved by the last approval there was: its rule has just found it to hold again."""
     query = select(DecisionRow).where(col(DecisionRow.run_id) == gate.run_id, col(DecisionRow.gate) == gate.name)
     approved = query.where(col(DecisionRow.verdict) == Verdict.APPROVED.value).order_by(col(DecisionRow.id).desc())
     last = tx.exec(approved.limit(1)).first()

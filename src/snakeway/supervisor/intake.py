@@ -91,9 +91,9 @@ def _ask(tx: Transaction, attempt: AttemptRow, job: Job, told: dict[str, Any]) -
 
 
 def _pass_gates(tx: Transaction, attempt: AttemptRow, touched: Iterable[Job]) -> None:
-    """Note gates that are open no more because their evidence is again what somebody approved before."""
+    """Note gates that let the run pass: their evidence is again what was approved before, or was approved by hand."""
     made = {output for job in touched if job.state is JobState.SUCCEEDED for output in job.outputs}
-    for gate in gates.waiting(tx, attempt.run_id) if made else ():
+    for gate in gates.closed(tx, attempt.run_id) if made else ():
         if gate.name in made:
             gates.restore(tx, gate)
 
