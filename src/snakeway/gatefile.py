@@ -156,7 +156,7 @@ def _members(request: Request) -> dict[str, Any]:
 
 
 def write_decision(directory: Path, decision: Decision) -> None:
-    """Keep a decision for the gate; one that replaces another is put into the gate's output as well.
+    """Keep a decision for the gate; one that replaces an approval is put into the gate's output as well.
 
     Snakemake makes no file anew that is only missing, if what depends on it is there. So the output with the new answer
     is written here: then what depends on it is older, and is made anew. Crash before the last line: all of it is done
@@ -166,7 +166,8 @@ def write_decision(directory: Path, decision: Decision) -> None:
     told = (decision.digest, decision.verdict, decision.answer)
     if known is not None and (known.digest, known.verdict, known.answer) == told:
         return
-    if known is not None and decision.verdict is Verdict.APPROVED:
+    first = known is None or (known.verdict is Verdict.REJECTED and known.digest == decision.digest)
+    if not first and decision.verdict is Verdict.APPROVED:
         output = directory / decision.gate
         if output.parent.resolve().is_relative_to(directory.resolve()) and not output.is_symlink():
             write_answer(output, decision.answer)

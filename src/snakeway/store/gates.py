@@ -172,9 +172,10 @@ def to_deliver(tx: Transaction, run_id: str) -> list[Decision]:
     ]
 
 
-def waiting(tx: Transaction, run_id: str) -> Sequence[GateRow]:
-    """Return the run's open gates."""
-    return tx.exec(select(GateRow).where(col(GateRow.run_id) == run_id, _is(GateState.OPEN))).all()
+def unmade(tx: Transaction, run_id: str) -> Sequence[GateRow]:
+    """Return the run's gates whose output may have to be made: open ones, and those that were approved just now."""
+    pending = _is(GateState.APPROVED) & col(GateRow.pending)
+    return tx.exec(select(GateRow).where(col(GateRow.run_id) == run_id, _is(GateState.OPEN) | pending)).all()
 
 
 def closed(tx: Transaction, run_id: str) -> Sequence[GateRow]:

@@ -176,12 +176,12 @@ class Supervisor:
             run = runs.get(tx, row.run_id)
             earlier = [attempt for attempt in attempts.of_run(tx, row.run_id) if attempt.number < row.number]
             decisions = [] if row.dry_run else gates.to_deliver(tx, row.run_id)
-            waiting = gates.waiting(tx, row.run_id)
+            unmade = gates.unmade(tx, row.run_id)
         if run is None:
             return
         try:
             traceparent = self._report.attempt_traceparent(run, row)
-            directory = prepare(run, row, earlier, decisions, waiting, self._catalog, self._settings, traceparent)
+            directory = prepare(run, row, earlier, decisions, unmade, self._catalog, self._settings, traceparent)
             self._delivered(row, decisions)
         except Unavailable:
             raise

@@ -27,7 +27,7 @@ def prepare(
     attempt: AttemptRow,
     earlier: Sequence[AttemptRow],
     decisions: Sequence[Decision],
-    waiting: Sequence[GateRow],
+    unmade: Sequence[GateRow],
     catalog: Catalog,
     settings: Settings,
     traceparent: str | None,
@@ -57,7 +57,7 @@ def prepare(
         attempt=folder,
         profile=target.path,
         profile_options=target.profile,
-        overrides=_asking_again(attempt, earlier, waiting, directory.path),
+        overrides=_asking_again(attempt, earlier, unmade, directory.path),
         has_config=bool(attempt.config),
         wants_plan=attempt.wants_plan,
         dry_run=attempt.dry_run,
@@ -71,16 +71,16 @@ def prepare(
 
 
 def _asking_again(
-    attempt: AttemptRow, earlier: Sequence[AttemptRow], waiting: Sequence[GateRow], directory: Path
+    attempt: AttemptRow, earlier: Sequence[AttemptRow], unmade: Sequence[GateRow], directory: Path
 ) -> Overrides:
-    """Return the attempt's overrides, with the gates that wait forced.
+    """Return the attempt's overrides, with the gates forced whose output is missing.
 
     Snakemake does not miss their outputs if what depends on them was made before. Only those of an attempt that asked
     for the same: what is forced becomes a target, and a rule that is not there any more would be an error.
     """
     overrides = Overrides.from_json(attempt.overrides)
     same = {before.id for before in earlier if _asks_for(before) == _asks_for(attempt)}
-    missing = [gate.name for gate in waiting if gate.attempt_id in same and not (directory / gate.name).exists()]
+    missing = [gate.name for gate in unmade if gate.attempt_id in same and not (directory / gate.name).exists()]
     return replace(overrides, forcerun=[*overrides.forcerun, *missing])
 
 
