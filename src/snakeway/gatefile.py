@@ -11,6 +11,8 @@ Both files are written whole under another name and renamed. Nobody removes them
 import hashlib
 import json
 import os
+import re
+import secrets
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from enum import StrEnum
@@ -23,6 +25,11 @@ WAITING = 75  # exit code of a gate that waits: EX_TEMPFAIL of sysexits.h, try a
 REJECTED = 77  # of one that was rejected: EX_NOPERM
 
 _MAX_SCHEMA_BYTES = 64 * 1024
+MAX_ANSWER_BYTES = 64 * 1024
+MAX_NAME_BYTES = 640  # of a gate: it is part of a key, which Postgres bounds
+_MAX_TITLE = 1000
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_PATTERNS = frozenset({"pattern", "patternProperties"})
 _MAX_EVIDENCE = 1000  # files
 _MAX_BYTES = 1024 * 1024  # of a request or a decision that is read
 
@@ -89,6 +96,8 @@ def request_of(
     deadline_s: float | None,
 ) -> Request:
     """Look at the evidence and say what the gate waits for. Raises GateError."""
+    if not (0 < len(gate.encode(errors="replace")) <= MAX_NAME_BYTES and gate.isprintable()):
+        raise GateError(f"the output of a gate must be a printable path of at most {MAX_NAME_BYTES} bytes")
     evidence: list[Evidence] = []
     for path in paths:
         for file in _files(Path(path)):
@@ -122,9 +131,31 @@ def _schema(path: Path) -> dict[str, Any]:
         schema = _yaml(path, text)
     if not isinstance(schema, dict):
         raise GateError(f"{path}: the schema of the answer must be an object")
-    if len(json.dumps(schema)) > _MAX_SCHEMA_BYTES:
-        raise GateError(f"{path}: the schema of the answer is larger than {_MAX_SCHEMA_BYTES} bytes")
+    if not _is_schema(schema):
+        raise GateError(
+            f"{path}: the schema of the answer is larger than {_MAX_SCHEMA_BYTES} bytes, or uses pattern or "
+            "patternProperties, which a server does not try; use enum or oneOf"
+        )
     return schema
+
+
+def _is_schema(value: Any) -> bool:
+    """Whether a schema is small and has no regular expressions: one may keep a server busy for ever."""
+    try:
+        if len(json.dumps(value)) > _MAX_SCHEMA_BYTES:
+            return False
+    except (TypeError, ValueError, RecursionError):
+        return False
+    waiting = [value]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, dict):
+            if _PATTERNS & one.keys():
+                return False
+            waiting += one.values()
+        elif isinstance(one, list):
+            waiting += one
+    return True
 
 
 def _yaml(path: Path, text: str) -> Any:
@@ -177,8 +208,7 @@ def write_decision(directory: Path, decision: Decision) -> None:
 def write_answer(output: Path, answer: Any) -> None:
     """Write what the workflow reads: the answer as JSON; an empty object if there is none."""
     output.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps({} if answer is None else answer, ensure_ascii=False, indent=2)
-    output.write_text(text + "\n", encoding="utf-8")
+    _replace(output, json.dumps({} if answer is None else answer, ensure_ascii=False, indent=2) + "\n")
 
 
 def read_request(directory: Path, gate: str) -> Request | None:
@@ -192,12 +222,17 @@ def request_from(data: dict[str, Any] | None) -> Request | None:
         assert data is not None
         evidence = [Evidence(str(one["path"]), int(one["size_bytes"]), str(one["sha256"])) for one in data["evidence"]]
         schema, deadline = data["schema"], data["deadline_at"]
+        gate, digest = str(data["gate"]), str(data["digest"])
+        assert 0 < len(gate.encode()) <= MAX_NAME_BYTES
+        assert gate.isprintable()
+        assert _DIGEST.fullmatch(digest)
+        assert schema is None or (isinstance(schema, dict) and _is_schema(schema))
         return Request(
-            gate=str(data["gate"]),
-            title=str(data["title"]),
+            gate=gate,
+            title=str(data["title"])[:_MAX_TITLE],
             evidence=evidence[:_MAX_EVIDENCE],
-            digest=str(data["digest"]),
-            schema=schema if isinstance(schema, dict) else None,
+            digest=digest,
+            schema=schema,
             asked_at=float(data["asked_at"]),
             deadline_at=None if deadline is None else float(deadline),
         )
@@ -241,6 +276,12 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 def _write(path: Path, value: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    _replace(path, json.dumps(value, ensure_ascii=False) + "\n")
+
+
+def _replace(path: Path, text: str) -> None:
+    """Put ``text`` in the place of whatever is there: a pipe or link that a job left must not be opened."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644), "wb") as file:
+        file.write(text.encode())
     temporary.replace(path)

@@ -2,8 +2,10 @@
 
 import logging
 import os
+import secrets
 import shutil
 import stat
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -72,11 +74,18 @@ def discard(data_dir: Path, run_id: str) -> None:
 
     Crash in the middle: what is left lies in the trash, for :func:`clean_up`.
     """
-    trash = _trash(data_dir) / run_id
-    with suppress(FileNotFoundError):
+    trash = _trash(data_dir) / f"{run_id}.{secrets.token_hex(4)}"
+    directory = run_directory(data_dir, run_id).path
+    try:
         trash.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        run_directory(data_dir, run_id).path.replace(trash)
-        _remove_tree(trash)
+        directory.chmod(stat.S_IRWXU)  # a job may have made it read-only, and then it could not be moved
+        directory.replace(trash)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        log.warning("the directory of the removed run %s could not be moved away: %s", run_id, error)
+        return
+    _remove_tree(trash)
 
 
 def clean_up(store: Store, data_dir: Path) -> None:
@@ -169,31 +178,37 @@ def _trash(data_dir: Path) -> Path:
 
 
 def _sizes(folder: Path, seen: set[tuple[int, int]]) -> Iterator[int]:
-    try:
-        entries = list(os.scandir(folder))
-    except OSError:  # gone, or a job took the right to read it away
-        return
-    for entry in entries:
-        with suppress(OSError):
-            if entry.is_dir(follow_symlinks=False):
-                yield from _sizes(Path(entry.path), seen)
-                continue
-            found = entry.stat(follow_symlinks=False)
-            if (found.st_dev, found.st_ino) not in seen:
-                seen.add((found.st_dev, found.st_ino))
-                yield found.st_size
+    waiting = [str(folder)]  # no recursion: jobs can make folders of any depth
+    while waiting:
+        try:
+            entries = list(os.scandir(waiting.pop()))
+        except OSError:  # gone, or a job took the right to read it away, or its path is too long
+            continue
+        for entry in entries:
+            with suppress(OSError):
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(entry.path)
+                    continue
+                found = entry.stat(follow_symlinks=False)
+                if (found.st_dev, found.st_ino) not in seen:
+                    seen.add((found.st_dev, found.st_ino))
+                    yield found.st_size
 
 
 def _remove_tree(path: Path) -> None:
     """Remove a run's directory, folders that a job made read-only as well; what cannot be removed is logged."""
-    for folder, names, _ in os.walk(path):
-        for name in names:
-            with suppress(OSError):
-                if not Path(folder, name).is_symlink():
-                    Path(folder, name).chmod(stat.S_IRWXU)
     try:
+        for folder, names, _ in os.walk(path):
+            for name in names:
+                with suppress(OSError):
+                    if not Path(folder, name).is_symlink():
+                        Path(folder, name).chmod(stat.S_IRWXU)
         shutil.rmtree(path)
     except FileNotFoundError:
         return
-    except OSError as error:
-        log.warning("a deleted run's directory could not be removed: %s", error)
+    except (OSError, RecursionError):  # folders so deep that Python's functions do not reach the ground
+        rm = shutil.which("rm") or "/bin/rm"
+        argv = [rm, "-rf", "--", str(path)]  # a path of ours, below the trash
+        done = subprocess.run(argv, capture_output=True, text=True, check=False)  # noqa: S603
+        if done.returncode:
+            log.warning("a deleted run's directory could not be removed: %s", done.stderr.strip()[-500:])

@@ -163,6 +163,7 @@ class AttemptRow(Table, table=True):
     failure: dict[str, Any] | None = Field(default=None, sa_column=Column(JSON(none_as_null=True)))
     suggestion: dict[str, Any] | None = Field(default=None, sa_column=Column(JSON(none_as_null=True)))
     gates_only: bool = Field(default=False, description="it failed, but only gates kept it from succeeding")
+    gates_cancelled: bool = Field(default=False, description="somebody cancelled the run instead of deciding")
     events_offset: int = Field(default=0, sa_column=Column(BigInteger, nullable=False))
     events_lost: int = 0
     snakemake_version: str | None = Field(default=None, max_length=32)

@@ -74,6 +74,8 @@ _TEXTS = (
     "stderr_tail",
     "snakemake",
 )
+_TEXT_LIMIT = TEXT_BYTES + 100  # with the mark of what was cut
+_TIME_LIMIT = 1e11  # seconds since the epoch: some 3,000 years
 _SEQ_LIMIT = 2**53  # a larger one is not the plugin's
 
 Event = dict[str, Any]
@@ -205,6 +207,8 @@ def parse_lines(data: bytes) -> Iterator[Event]:
         except (ValueError, RecursionError):
             continue
         if isinstance(event, dict) and _is_event(event):
+            if len(line) > TEXT_BYTES:  # the writer cuts texts; a job that writes here does not
+                event |= {name: event[name][:_TEXT_LIMIT] for name in _TEXTS if event.get(name)}
             yield event
 
 
@@ -216,12 +220,17 @@ def _is_event(event: Event) -> bool:
         and type(seq) is int
         and 0 <= seq < _SEQ_LIMIT
         and type(t) in (int, float)
+        and -_TIME_LIMIT < (t or 0) < _TIME_LIMIT
         and all(type(event[name]) is int and 0 <= event[name] < _INT_LIMIT for name in _NUMBERS if name in event)
         and all(
             type(event[name]) is int and abs(event[name]) < _INT_LIMIT for name in _CODES if event.get(name) is not None
         )
         and all(isinstance(event[name], list) for name in _LISTS if event.get(name) is not None)
-        and all(type(event[name]) in (int, float) for name in _TIMES if event.get(name) is not None)
+        and all(
+            type(event[name]) in (int, float) and abs(event[name]) < _TIME_LIMIT
+            for name in _TIMES
+            if event.get(name) is not None
+        )
         and all(isinstance(event[name], dict) for name in _OBJECTS if event.get(name) is not None)
         and all(isinstance(event[name], str) for name in _TEXTS if event.get(name) is not None)
     )

@@ -204,6 +204,29 @@ def test_a_paused_run_can_be_cancelled_and_run_again(server: Server) -> None:
     assert rest(server, run_id)["state"] == "succeeded"
 
 
+def test_a_decision_that_comes_during_a_dry_run_is_not_forgotten(server: Server) -> None:
+    run_id = server.submit("plates", targets=["side.txt"])
+    rest(server, run_id)
+    server.rerun(run_id, dry_run=True)
+    decide(server, run_id, "signed")
+    ended = "the run to go on"
+    wait_until(lambda: server.get(f"/runs/{run_id}")["state"] == "succeeded" or None, timeout_s=60, what=ended)
+
+
+def test_a_run_that_was_cancelled_stays_so_whatever_becomes_of_its_gates(
+    server: Server, workflows: Callable[..., Path]
+) -> None:
+    workflows(soon=LATE.replace("0.5s", "3s"))
+    run_id = server.submit("soon")
+    rest(server, run_id)
+    server.request("POST", f"/runs/{run_id}/cancel")
+    expired = "the gate to expire"
+    wait_until(lambda: states(server, run_id)["late.json"] == "expired" or None, timeout_s=60, what=expired)
+    assert server.get(f"/runs/{run_id}")["state"] == "cancelled"
+    other = server.submit("plates", targets=["qc/p1.txt"])  # and the supervisor is well
+    assert rest(server, other)["state"] == "succeeded"
+
+
 LATE = 'rule gate:\n    output: "late.json"\n    shell: "snakeway gate {output} --deadline 0.5s"\n'
 BROKEN = WORKFLOW.replace("all:\n    input:", 'all:\n    input: "bad.txt",') + (
     '\nrule bad:\n    output: "bad.txt"\n    shell: "false"\n'

@@ -176,10 +176,10 @@ def test_a_running_run_is_told_as_it_goes(sqlite_api: Api, clock: Clock) -> None
 def test_events_that_come_with_the_end_are_not_lost(sqlite_api: Api) -> None:
     run = ended_run(sqlite_api, *EVENTS)
     feed = Feed(sqlite_api.reads, LOCAL, run.id, None)
-    assert looked(feed)[-1] == "run"
+    assert looked(feed)[-1] == "job_finished"
     sqlite_api.write_events(run, {"type": "attempt_ended"})
     assert looked(feed) == ["attempt_ended"]
-    assert looked(feed) == ["end"]
+    assert looked(feed) == ["run", "end"]
 
 
 @pytest.mark.anyio

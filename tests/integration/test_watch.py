@@ -65,3 +65,32 @@ def test_what_was_written_while_it_was_looked_at_is_taken_in_before_the_end(
     assert (ended.state, ended.jobs_total, ended.jobs_done) == (AttemptState.SUCCEEDED, 1, 1)
     assert job.state is JobState.SUCCEEDED
     assert [found.number for found in seen.ended_jobs] == [0]
+
+
+def test_a_chunk_that_cannot_be_taken_in_is_passed_over(
+    store: Store, add_run: AddRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings(data_dir=tmp_path)
+    run = add_run()
+    with store.write() as tx:
+        attempt = attempts.claim(tx, "s1", now() + timedelta(seconds=30), now())
+    assert attempt is not None
+    directory = run_directory(settings.data_dir, run.id).attempt(1)
+    directory.path.mkdir(parents=True)
+    me = dataclasses.asdict(identify(os.getpid()))
+    directory.process.write_text(json.dumps({"attempt_id": attempt.id, "shim": me, "step": "run"}))
+    write_events(directory, 0, len(EVENTS))
+    ended = {"attempt_id": attempt.id, "step": "run", "exit_code": 0, "signal": None, "ended_at": 9.0}
+    directory.exit.write_text(json.dumps(ended))
+
+    def a_bug(*_: object) -> None:
+        raise ValueError("nobody thought of this")
+
+    monkeypatch.setattr(watch.intake, "take", a_bug)
+    monkeypatch.setattr(watch, "kill_left_behind", lambda *_: 0)
+    watching = watch.Watch(store, settings, attempt, diagnosis_for("local"), None)
+    assert watching.look(attempt, now(), stop_requested=False).ended
+    with store.read() as tx:
+        found = attempts.get(tx, attempt.id)
+    assert found is not None
+    assert (found.state, found.events_lost) == (AttemptState.SUCCEEDED, len(EVENTS))

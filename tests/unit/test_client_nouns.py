@@ -73,6 +73,7 @@ def attempt(**changes: Any) -> dict[str, Any]:
         "error": None,
         "failure": None,
         "suggestion": None,
+        "gates_only": False,
         "host": "node1",
         "snakemake_version": "9.27.1",
         "jobs": {"total": 8, "done": 3, "failed": 0},

@@ -61,6 +61,7 @@ JOBS: list[tuple[dict[str, Any], FailureKind, str, dict[str, Any] | None]] = [
         "it had 5 minutes",
         {"set_resources": {"fit": {"runtime": 10}}},
     ),
+    ({"exit_code": 124, "shell": "timeout 9m fit", "resources": {"runtime": 5}}, K.TIME_LIMIT, "5 minutes", None),
     ({"exit_code": 124, "shell": "fit"}, K.EXIT_CODE, "Exit code 124", None),
     (
         {"exit_code": 152, "signal": 24, "resources": {"runtime": 400}},
@@ -78,7 +79,7 @@ JOBS: list[tuple[dict[str, Any], FailureKind, str, dict[str, Any] | None]] = [
         None,
     ),
     (
-        {"exit_code": 1, "message": "Command 'grep MemoryError x' returned non-zero exit status 1."},
+        {"exit_code": 1, "message": "RuleException:\nCommand 'grep MemoryError x' returned non-zero exit status 1."},
         K.EXIT_CODE,
         "",
         None,
@@ -215,3 +216,9 @@ def test_every_complaint_is_judged(exception: str, message: str) -> None:
 def test_what_is_transient_is_cured_by_the_same_again() -> None:
     assert K.NODE_LOST in TRANSIENT
     assert K.EXIT_CODE not in TRANSIENT
+
+
+@pytest.mark.parametrize("text", [" in file " * 8000, ' in file "a", line ' + "1" * 5000, "storage object " * 4000])
+def test_long_and_odd_texts_are_judged_at_once(text: str) -> None:
+    assert complaint.diagnose("X", text).line is None
+    assert judged(exit_code=1, message=text, log_tail=text[:8000]).summary

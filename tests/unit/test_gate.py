@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,12 @@ SCHEMA = {"type": "object", "required": ["threshold"], "properties": {"threshold
         (None, {"type": "object"}, None),
         ({}, {"type": "unheard of"}, "answer"),
         ({}, {"$ref": "#/nowhere"}, "answer"),
+        ({}, {"$ref": "#"}, "answer"),
+        ({}, {"$ref": "file:///etc/hostname"}, "answer"),
+        ({}, {"$ref": "http://127.0.0.1:9/x"}, "answer"),
+        ({}, {"$schema": 5, "type": "object"}, "answer"),
+        ({}, {"$id": "http://[", "$ref": "a"}, "answer"),
+        ({"a": "x" * 70_000}, None, "answer"),
     ],
 )
 def test_answers_fit_the_schema(answer: Any, schema: dict[str, Any] | None, field: str | None) -> None:
@@ -187,6 +194,32 @@ def test_what_jobs_wrote_in_their_place_is_no_request_and_no_decision(directory:
 def test_anything_may_stand_in_an_event(value: Any) -> None:
     if isinstance(value, dict):
         assert gatefile.request_from(value) is None
+
+
+def test_a_pipe_in_the_place_of_an_output_is_replaced(directory: Path) -> None:
+    request = gatefile.write_request(directory, ask("qc"))
+    gatefile.write_decision(directory, decide(request, answer=1))
+    os.mkfifo("g.json")
+    gatefile.write_decision(directory, decide(request, answer=2))
+    assert (directory / "g.json").read_text() == "2\n"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"gate": ""},
+        {"gate": "語" * 300},
+        {"gate": "a\nb"},
+        {"digest": "x"},
+        {"schema": {"properties": {"a": {"pattern": "^(a+)+$"}}}},
+        {"schema": {"enum": ["x" * 70_000]}},
+        {"asked_at": "soon"},
+    ],
+)
+def test_requests_that_a_gate_would_not_make_are_none(directory: Path, changes: dict[str, Any]) -> None:
+    good = asdict(ask("qc"))
+    assert gatefile.request_from(good) is not None
+    assert gatefile.request_from({**good, **changes}) is None
 
 
 def test_bad_evidence_and_schemas_are_told(directory: Path) -> None:

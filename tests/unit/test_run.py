@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from snakeway.model import attempt as attempt_rules
 from snakeway.model.attempt import AttemptState
-from snakeway.model.run import ACTIVE, ENDED, MOVES, RunState, may_recover, settle
+from snakeway.model.run import ACTIVE, ENDED, MOVES, Gates, RunState, may_recover, settle
 
 A = AttemptState
 R = RunState
@@ -37,9 +37,26 @@ def test_a_run_that_is_only_a_dry_run_follows_it() -> None:
     assert settle([(A.FAILED, True), (A.SUCCEEDED, True)]) is R.SUCCEEDED
 
 
-def test_only_a_rerun_or_news_of_a_run_by_hand_leave_an_end() -> None:
-    assert all(MOVES[state] == {R.QUEUED, R.RUNNING} for state in ENDED)
+def test_what_leaves_an_end() -> None:
+    assert MOVES[R.SUCCEEDED] == MOVES[R.CANCELLED] == {R.QUEUED, R.RUNNING}
+    assert MOVES[R.FAILED] == {R.QUEUED, R.RUNNING, R.PAUSED}, "a gate that was rejected may be approved after all"
     assert ACTIVE | ENDED | {R.PAUSED} == set(R)
+
+
+@pytest.mark.parametrize(
+    ("gates", "state"),
+    [
+        (None, R.FAILED),
+        (Gates(), R.PAUSED),
+        (Gates(refused=True), R.FAILED),
+        (Gates(cancelled=True), R.CANCELLED),
+        (Gates(refused=True, cancelled=True), R.CANCELLED),
+    ],
+)
+def test_a_run_that_only_gates_kept_from_succeeding(gates: Gates | None, state: R) -> None:
+    assert settle([(A.FAILED, False)], gates) is state
+    assert settle([(A.FAILED, False), (A.SUCCEEDED, True)], gates) is state, "a dry run is a question"
+    assert settle([(A.FAILED, False), (A.QUEUED, False)], gates) is R.QUEUED
 
 
 attempt_moves = st.lists(st.sampled_from(sorted(A)), min_size=1, max_size=12)

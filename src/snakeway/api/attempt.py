@@ -94,6 +94,7 @@ class Attempt(Struct, frozen=True):
         Suggestion | None,
         Meta(description="What a re-run has to do differently to cure what can be cured; null: nothing can be."),
     ]
+    gates_only: Annotated[bool, Meta(description="Whether it failed for nothing but gates: the run waits for them.")]
     host: str | None
     snakemake_version: str | None
     jobs: JobCounts
@@ -123,6 +124,7 @@ class Attempt(Struct, frozen=True):
             error=row.error,
             failure=Failure.of(row.failure),
             suggestion=Suggestion.of(row.suggestion),
+            gates_only=row.gates_only,
             host=row.host,
             snakemake_version=row.snakemake_version,
             jobs=JobCounts(row.jobs_total, row.jobs_done, row.jobs_failed),
@@ -218,6 +220,7 @@ EXAMPLE = Attempt(
     error=None,
     failure=None,
     suggestion=None,
+    gates_only=False,
     host="node1",
     snakemake_version="9.27.1",
     jobs=JobCounts(1, 0, 0),

@@ -77,18 +77,18 @@ class Feed:
         frames = [frame for each, event in events if (frame := _event_frame(each, event))]
         self.idle = position == self._position
         self._position = position
+        further = following(self._numbers, position.attempt) if self.idle else None
+        last = self.idle and further is None
         shown = (run.state, run.jobs_total, run.jobs_done, run.jobs_failed)
-        if shown != self._shown:
+        if shown != self._shown and (last or not over):  # the state of a run that rests comes behind all its events
             self._shown = shown
             frames.append(_run_frame("run", run))
-        if self.idle:
-            further = following(self._numbers, position.attempt)
-            if further is not None:
-                self._position = Position(further, 0)
-                self.idle = False
-            elif over:
-                self.ended = True
-                frames.append(_run_frame("end", run))
+        if further is not None:
+            self._position = Position(further, 0)
+            self.idle = False
+        elif last and over:
+            self.ended = True
+            frames.append(_run_frame("end", run))
         return b"".join(frames)
 
     def _attempts(self) -> list[int]:

@@ -12,9 +12,10 @@ from snakeway.cli import options, output, times
 from snakeway.cli.connect import connect, run_id, short
 from snakeway.cli.output import Column
 from snakeway.errors import ArtifactNotFound, SnakewayError
+from snakeway.model.run import ACTIVE
 
 if TYPE_CHECKING:
-    from snakeway.client import Artifact, Client
+    from snakeway.client import Artifact, Client, Run
 
 _COLUMNS: list[Column["Artifact"]] = [
     Column("PATH", lambda artifact: artifact["path"]),
@@ -78,8 +79,11 @@ def get(
         chosen = choose(list(client.artifacts(id_)), paths or [])
         folder = Path(short(id_)) if output_dir is None else output_dir
         places = [place(folder, artifact["path"]) for artifact in chosen]
+        found = client.run(id_) if not chosen else None
         done = []
-        with _bar(sum(artifact["size_bytes"] for artifact in chosen), shown=not quiet and not as_json) as show:
+        with _bar(
+            sum(artifact["size_bytes"] for artifact in chosen), shown=not quiet and not as_json and found is None
+        ) as show:
             for artifact, file in zip(chosen, places, strict=True):
                 state = _fetch(client, id_, artifact, file, show)
                 done.append({"path": artifact["path"], "file": str(file), "state": state})
@@ -87,8 +91,15 @@ def get(
                     output.line(state, file)
     if as_json:
         output.document(done)
-    elif not done and not quiet:
-        output.hint(f"The run has no outputs yet; 'snakeway show {short(id_)}' tells how far it is.")
+    elif found is not None and not quiet:
+        output.hint(_why_nothing(found))
+
+
+def _why_nothing(run: "Run") -> str:
+    if run["outside"]:
+        return f"The run was started by hand; its outputs are in {run['source'].get('directory')}."
+    yet = " yet" if run["state"] in ACTIVE else ""
+    return f"The run has no outputs{yet}; 'snakeway show {short(run['id'])}' tells how it stands."
 
 
 def _fetch(client: "Client", id_: str, artifact: "Artifact", file: Path, show: Bar) -> str:

@@ -18,11 +18,22 @@ def cure(attempt: "Attempt") -> str:
     return ", ".join(asked) or "the same again"
 
 
+def hint_at_gates(name: str) -> None:
+    """Tell how to let the run ``name`` go on, which waits for a person."""
+    output.hint(f"snakeway gates {name}    what it waits for, and what to look at")
+    output.hint(f"snakeway approve {name} GATE    let it go on; 'snakeway reject' fails it")
+
+
 def hint_at_rerun(name: str, attempt: "Attempt | None") -> None:
     """Tell which re-run may help; ``attempt`` is the newest of the run ``name``."""
-    if attempt is not None and attempt["suggestion"] is not None:
+    kind = attempt["failure"]["kind"] if attempt is not None and attempt["failure"] else ""
+    if attempt is not None and attempt["gates_only"]:
+        output.hint(f"snakeway gates {name}    what was decided\nsnakeway approve {name} GATE    decide otherwise")
+    elif attempt is not None and attempt["suggestion"] is not None:
         output.hint(f"snakeway rerun {name} --apply-suggestions    execute what is missing, with {cure(attempt)}")
-    elif attempt is not None and attempt["failure"] and attempt["failure"]["kind"] == "invalid_workflow":
+    elif kind in {"invalid_workflow", "missing_input"}:
         output.hint(f"snakeway rerun {name} --update-workflow    try again with the workflow as it is by then")
+    elif kind == "invalid_config":
+        output.hint(f"snakeway rerun {name} --config KEY=VALUE    try again with another configuration")
     else:
-        output.hint(f"snakeway rerun {name}    execute what is missing")
+        output.hint(f"snakeway rerun {name}    execute what is missing, when that is mended")

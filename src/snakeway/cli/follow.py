@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from snakeway.cli import output
 from snakeway.cli.connect import short
-from snakeway.cli.cure import hint_at_rerun
+from snakeway.cli.cure import hint_at_gates, hint_at_rerun
 from snakeway.cli.failures import INTERRUPTED
-from snakeway.cli.watch import Line, Watch
+from snakeway.cli.watch import Line, Watch, describe
 from snakeway.errors import SnakewayError, Unavailable
 from snakeway.model.job import JobState
 
@@ -93,7 +93,7 @@ def _sum_up(client: "Client", watch: Watch) -> None:
         for text in (job.log_tail or "").splitlines()[-_LOG_LINES:]:
             output.hint(f"    {output.printable(text)}")
         if job.logs:
-            output.hint(f"snakeway logs {name} --job {job.number}    all of the log of {output.clean(job.rule)}")
+            output.hint(f"snakeway logs {name} --job {job.number}    all of the log of {output.clean(describe(job))}")
         else:
             output.hint(f"snakeway logs {name}    the run's output; {output.clean(job.rule)} has no log of its own")
     if len(failed) > _SHOWN_FAILURES:
@@ -104,7 +104,7 @@ def _sum_up(client: "Client", watch: Watch) -> None:
     if state == "succeeded":
         output.hint(f"snakeway get {name}    bring its outputs here")
     elif state == "paused":
-        output.hint(f"snakeway gates {name}    what it waits for\nsnakeway approve {name}    let it go on")
+        hint_at_gates(name)
     elif state in {"failed", "cancelled"}:
         attempts = []
         with suppress(SnakewayError):  # it is only a hint

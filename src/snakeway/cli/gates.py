@@ -137,6 +137,8 @@ def _decide(
         output.document(document)
     elif not quiet:
         output.line(decided["name"], decided["state"], state)
+        if verdict is Verdict.APPROVED and state in {"failed", "cancelled"}:
+            output.hint(f"The run stays {state}; 'snakeway rerun {names[0]}' goes on with the decision.")
 
 
 def _chosen(client: "Client", id_: str, wanted: str | None) -> "Gate":
@@ -211,4 +213,4 @@ def _answer(source: str | None, assignments: list[str]) -> Any:
         return base
     if not isinstance(base, dict):
         raise Invalid("--set sets members of an answer that is an object", field="--set")
-    return values.merge(base, values.config(assignments), field="--set")
+    return values.merge(base, values.config(assignments, "--set"), field="--set")

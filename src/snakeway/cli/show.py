@@ -1,13 +1,15 @@
 """The command that shows one run: what was asked for, and side by side what each attempt did."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from snakeway.cli import follow, options, output, times
 from snakeway.cli.connect import connect, find_run, short
-from snakeway.cli.cure import cure, hint_at_rerun
+from snakeway.cli.cure import cure, hint_at_gates, hint_at_rerun
+from snakeway.errors import SnakewayError
 
 if TYPE_CHECKING:
     from snakeway.client import Attempt, Client, Run
@@ -34,7 +36,11 @@ def show(
     with connect() as client:
         found = find_run(client, run)
         if watch:
-            raise typer.Exit(follow.follow(client, found, as_json=as_json))
+            after = None
+            with suppress(SnakewayError):  # the same trouble is told by what follows
+                before = client.attempts(found["id"])[:-1]
+                after = f"{before[-1]['number'] + 1}:0" if before else None  # the attempts before are history
+            raise typer.Exit(follow.follow(client, found, after=after, as_json=as_json))
         attempts = client.attempts(found["id"])
         executed = {attempt["number"]: _executed(client, attempt) for attempt in attempts} if not as_json else {}
     if as_json:
@@ -132,7 +138,7 @@ def _side_by_side(attempts: "list[Attempt]", executed: Mapping[int, str]) -> Non
 
 def describe(attempt: "Attempt", before: "Attempt | None", executed: str) -> Iterator[tuple[str, str]]:
     """Yield what is to be known of an attempt; ``before`` is the one whose differences are of interest."""
-    yield "state", attempt["state"]
+    yield "state", "paused" if attempt["gates_only"] else attempt["state"]
     yield "why", _why(attempt)
     yield "target", attempt["target"]
     yield "executed", executed
@@ -198,6 +204,7 @@ def _hints(run: "Run", attempts: "list[Attempt]") -> None:
         if not run["outside"]:
             hint_at_rerun(name, attempts[-1] if attempts else None)
     elif run["state"] == "paused":
-        output.hint(f"\nsnakeway gates {name}    what it waits for\nsnakeway approve {name}    let it go on")
+        output.write("\n")
+        hint_at_gates(name)
     elif run["state"] in {"queued", "running"}:
         output.hint(f"\nsnakeway show {name} --follow    watch it")

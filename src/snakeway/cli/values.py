@@ -53,26 +53,24 @@ def _collection(text: str) -> Any:
         raise Invalid("the value is nested too deeply") from error
 
 
-def config(assignments: Iterable[str]) -> dict[str, Any]:
+def config(assignments: Iterable[str], field: str = "--config") -> dict[str, Any]:
     """Read ``key=value`` pairs; a dotted key names a member of an object: ``a.b=1`` is {"a": {"b": 1}}.
 
-    Later ones win; an object is extended, not replaced. Raises Invalid.
+    Later ones win; an object is extended, not replaced. Raises Invalid, with the option ``field``.
     """
     result: dict[str, Any] = {}
     for assignment in assignments:
         key, equals, text = assignment.partition("=")
         names = key.split(".")
         if not equals or not all(names):
-            raise Invalid(
-                f"{assignment!r} is not KEY=VALUE, or KEY.KEY=VALUE for a member of an object", field="--config"
-            )
+            raise Invalid(f"{assignment!r} is not KEY=VALUE, or KEY.KEY=VALUE for a member of an object", field=field)
         try:
             value = scalar(text)
         except Invalid as error:
-            raise Invalid(f"{key}: {error.detail}", field="--config") from error
+            raise Invalid(f"{key}: {error.detail}", field=field) from error
         for name in reversed(names):
             value = {name: value}
-        result = merge(result, value, field="--config", new=key)
+        result = merge(result, value, field=field, new=key)
     return result
 
 

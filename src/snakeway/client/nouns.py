@@ -113,6 +113,7 @@ class Attempt(TypedDict):
     error: str | None
     failure: Failure | None
     suggestion: Suggestion | None
+    gates_only: bool
     host: str | None
     snakemake_version: str | None
     jobs: JobCounts

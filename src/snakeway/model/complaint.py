@@ -7,6 +7,7 @@ from snakeway.model.failure import Failure, FailureKind
 
 _K = FailureKind
 _LONGEST_SUMMARY = 500
+_LONGEST_MESSAGE = 4000  # characters that are looked at
 
 # Classes of Snakemake's snakemake.exceptions (9.27), of Python and of jsonschema, as the error's record names them.
 _KINDS: Mapping[str, FailureKind] = {
@@ -50,19 +51,22 @@ _KINDS: Mapping[str, FailureKind] = {
         _K.INVALID_WORKFLOW,
     ),
 }
-_PLACE = re.compile(r' in file "?(?P<file>.+?)"?, line (?P<line>\d+)')
+_PLACE = re.compile(r' in file "?(?P<file>[^"\n]{1,1024}?)"?, line (?P<line>\d{1,9})(?!\d)')
 _STORED = re.compile(r"\w+://\S+|\(storage\)|retrieve from storage")
 # Snakemake puts many reasons into one WorkflowError; the words that tell them apart.
 _WORDS: tuple[tuple[FailureKind, re.Pattern[str]], ...] = (
     (_K.NO_SPACE, re.compile(r"No space left on device|Disk quota exceeded")),
     (_K.LOCKED, re.compile(r"Directory cannot be locked|Unable to lock directory")),
-    (_K.INVALID_CONFIG, re.compile(r"Error validating (?:config|row|data)|config file .* (?:not valid|not found)")),
+    (
+        _K.INVALID_CONFIG,
+        re.compile(r"Error validating (?:config|row|data)|config file [^\n]{0,500} (?:not valid|not found)"),
+    ),
     (_K.IMAGE_PULL, re.compile(r"Failed to pull singularity image|apptainer or singularity command has to be")),
     (_K.STORAGE_UNREACHABLE, re.compile(r"[Ss]torage (?:object|provider).*(?:unreachable|failed)|endpoint URL")),
     (_K.MISSING_INPUT, re.compile(r"Missing input files")),
     (
         _K.INVALID_WORKFLOW,
-        re.compile(r"Error running conda|Workflow defines that rule|Invalid|not defined|undefined|Rule .* not allowed"),
+        re.compile(r"Error running conda|Workflow defines that rule|Invalid|not defined|undefined"),
     ),
 )
 _HINTS = {
@@ -73,6 +77,7 @@ _HINTS = {
 
 def diagnose(exception: str, message: str) -> Failure:
     """Judge what ended an attempt, from the class of Snakemake's exception and its message; pure."""
+    message = message[:_LONGEST_MESSAGE]
     kind = _kind(exception, message)
     place = _PLACE.search(message)
     hint = f"; {_HINTS[kind]}" if kind in _HINTS else ""

@@ -1,12 +1,14 @@
 """A gate is a point where a workflow waits for a person's decision; it lies between attempts, so no process waits."""
 
 import difflib
+import json
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import PurePosixPath
 from typing import Any
 
 from snakeway.errors import Invalid
+from snakeway.gatefile import MAX_ANSWER_BYTES
 
 
 class GateState(StrEnum):
@@ -74,20 +76,27 @@ def not_found(names: Sequence[str], wanted: str) -> str:
 
 
 def check_answer(answer: Any, schema: dict[str, Any] | None) -> None:
-    """Raise Invalid unless the answer is what the gate's schema wants; ``field`` is the member at fault."""
+    """Raise Invalid unless the answer is what the gate's schema wants; ``field`` is the member at fault.
+
+    The schema comes from a workflow: it may refer to nothing but itself, neither to files nor to other hosts.
+    """
+    if len(json.dumps(answer)) > MAX_ANSWER_BYTES:
+        raise Invalid(f"an answer has at most {MAX_ANSWER_BYTES} bytes; put the rest into a file", field="answer")
     if schema is None:
         return
-    from jsonschema import Draft202012Validator, SchemaError
+    from jsonschema import Draft202012Validator
     from jsonschema.exceptions import best_match
     from jsonschema.validators import validator_for
-    from referencing.exceptions import Unresolvable
+    from referencing import Registry
 
-    validator = validator_for(schema, default=Draft202012Validator)
     try:
+        named = schema if isinstance(schema.get("$schema"), str) else {}
+        validator = validator_for(named, default=Draft202012Validator)
         validator.check_schema(schema)
-        worst = best_match(validator(schema).iter_errors({} if answer is None else answer))
-    except (SchemaError, Unresolvable) as error:
-        raise Invalid(f"the gate's schema is itself not valid: {str(error).splitlines()[0]}", field="answer") from None
+        worst = best_match(validator(schema, registry=Registry()).iter_errors({} if answer is None else answer))
+    except Exception as error:  # noqa: BLE001  the library raises of all kinds when a schema is odd
+        said = (str(error).splitlines() or [type(error).__name__])[0][:300]
+        raise Invalid(f"the gate's schema is itself not valid: {said}", field="answer") from None
     if worst is not None:
         where = ".".join(["answer", *map(str, worst.absolute_path)])
         raise Invalid(f"the answer does not fit the gate: {worst.message[:500]}", field=where)

@@ -36,7 +36,7 @@ MOVES: dict[RunState, frozenset[RunState]] = {
     _R.RUNNING: frozenset({_R.QUEUED, _R.PAUSED, _R.SUCCEEDED, _R.FAILED, _R.CANCELLED}),
     _R.PAUSED: frozenset({_R.QUEUED, _R.RUNNING, _R.FAILED, _R.CANCELLED}),
     _R.SUCCEEDED: frozenset({_R.QUEUED, _R.RUNNING}),
-    _R.FAILED: frozenset({_R.QUEUED, _R.RUNNING}),
+    _R.FAILED: frozenset({_R.QUEUED, _R.RUNNING, _R.PAUSED}),  # a rejected gate was approved after all
     _R.CANCELLED: frozenset({_R.QUEUED, _R.RUNNING}),
 }
 
@@ -53,7 +53,7 @@ class Gates:
     """How the gates stand that alone kept the newest attempt from succeeding."""
 
     refused: bool = False  # one of them was rejected, or not decided in time
-    stop_requested: bool = False  # somebody does not want to wait any more
+    cancelled: bool = False  # somebody did not want to wait any more
 
 
 def settle(attempts: Sequence[tuple[AttemptState, bool]], gates: Gates | None = None) -> RunState:
@@ -70,8 +70,10 @@ def settle(attempts: Sequence[tuple[AttemptState, bool]], gates: Gates | None = 
         return RunState.QUEUED
     if newest in HELD:
         return RunState.RUNNING
-    if newest is AttemptState.FAILED and gates is not None and not gates.refused:
-        return RunState.CANCELLED if gates.stop_requested else RunState.PAUSED
+    if newest is AttemptState.FAILED and gates is not None:
+        if gates.cancelled:
+            return RunState.CANCELLED
+        return RunState.FAILED if gates.refused else RunState.PAUSED
     return _FROM_ENDED_ATTEMPT[newest]
 
 

@@ -26,7 +26,7 @@ from snakeway.service.gates import Gates
 from snakeway.service.outside import Outside
 from snakeway.service.submission import Rerun, Submission, check
 from snakeway.settings import Settings
-from snakeway.store import Store, Transaction, attempts, runs
+from snakeway.store import Store, Transaction, attempts, gates, runs
 
 _PLAN_POLL_S = 0.05
 
@@ -104,14 +104,20 @@ class Commands:
             waiting = [attempt for attempt in attempts.of_run(tx, run.id) if attempt.state not in ENDED]
             if run.state in run_rules.ENDED and not waiting:
                 raise RunEnded(f"run {run_id} has ended ({run.state}); there is nothing to cancel")
-            runs.request_stop(tx, run, now())
+            if not waiting and run.state is RunState.PAUSED:
+                gates.give_up(tx, run.id)
+            else:
+                runs.request_stop(tx, run, now())
             tx.flush()
             for attempt in waiting:
                 if attempt.state is AttemptState.QUEUED:
                     values = {"ended_at": now(), "error": "Cancelled on request."}
                     attempts.move(tx, attempt.id, AttemptState.QUEUED, AttemptState.CANCELLED, **values)
+                    tx.refresh(attempt)
                     if run.dry_run or not attempt.dry_run:
                         run.error = "Cancelled on request."
+            if all(attempt.dry_run and attempt.state in ENDED for attempt in waiting) and not run.dry_run:
+                run.stop_requested_at = None  # that was about a question that nobody had begun to answer
             run = runs.settle(tx, run.id)
         self._wake()
         return run
@@ -244,7 +250,9 @@ def _with_suggestions(run: RunRow, earlier: Sequence[AttemptRow], rerun: Rerun) 
             f"nothing is known that would cure attempt {newest.number} of run {run.id}: "
             f"{newest.error or 'it did not fail'}"
         )
-    return failures.apply(newest.suggestion, Overrides.from_json(newest.overrides), rerun.overrides)
+    overrides = failures.apply(newest.suggestion, Overrides.from_json(newest.overrides), rerun.overrides)
+    overrides.check()  # the names of rules come from events, which jobs can write
+    return overrides
 
 
 def _new_run(user: User, submission: Submission, workflow: Workflow, traceparent: str | None) -> RunRow:

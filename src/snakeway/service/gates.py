@@ -7,12 +7,11 @@ from typing import Any
 from snakeway.errors import EvidenceChanged, GateDecided, GateExpired, GateNotFound
 from snakeway.gatefile import Verdict
 from snakeway.model import gate as rules
-from snakeway.model.attempt import ENDED, AttemptReason, AttemptState
 from snakeway.model.gate import GateState
 from snakeway.model.user import Action, User
 from snakeway.rows import DecisionRow, GateRow, RunRow, now
 from snakeway.service.access import check_ours, find
-from snakeway.store import Store, Transaction, attempts, gates, runs
+from snakeway.store import Store, Transaction, gates, runs
 from snakeway.store.page import Page
 
 
@@ -54,41 +53,31 @@ class Gates:
         Raises RunNotFound, Forbidden, OutsideRun, GateNotFound, GateExpired, GateDecided, EvidenceChanged, and Invalid
         for an answer that does not fit the gate's schema.
         """
+        with self._store.read() as tx:
+            check_ours(find(tx, user, run_id, Action.CONTROL))
+            shown = _the_gate(tx, run_id, choice.gate)
+        approved = choice.verdict is Verdict.APPROVED
+        if approved:  # before anything is locked: a schema may be slow
+            rules.check_answer(choice.answer, shown.answer_schema)
         with self._store.write() as tx:
             run = find(tx, user, run_id, Action.CONTROL, lock=True)
-            check_ours(run)
-            gate = _the_gate(tx, run_id, choice.gate)
+            gate = _the_gate(tx, run_id, shown.name)
             at = now()
             if gate.state is GateState.EXPIRED or (
                 gate.state is GateState.OPEN and gate.deadline_at is not None and gate.deadline_at < at
             ):
                 raise GateExpired(f"nobody decided about {gate.name} in time; 'snakeway rerun {run_id}' asks again")
-            if gate.state is GateState.APPROVED and choice.verdict is Verdict.REJECTED:
+            if gate.state is GateState.APPROVED and not approved:
                 raise GateDecided(
                     f"{gate.name} was approved by {gate.decided_by}; approve it with another answer instead"
                 )
-            if choice.digest is not None and choice.digest != gate.digest:
+            if gate.digest != (choice.digest or shown.digest):
                 raise EvidenceChanged(f"the evidence of {gate.name} is not what it was; look at it again")
-            if choice.verdict is Verdict.APPROVED:
-                rules.check_answer(choice.answer, gate.answer_schema)
-            answer = choice.answer if choice.verdict is Verdict.APPROVED else None
-            gates.decide(tx, gate, choice.verdict, answer, choice.comment, user.id, at)
-            if choice.verdict is Verdict.APPROVED:
-                self._go_on(tx, run)
+            gates.decide(tx, gate, choice.verdict, choice.answer if approved else None, choice.comment, user.id, at)
+            gates.go_on(tx, run)
             run = runs.settle(tx, run_id)
         self._wake()
         return run, gate
-
-    def _go_on(self, tx: Transaction, run: RunRow) -> None:
-        earlier = attempts.of_run(tx, run.id)
-        newest = next((attempt for attempt in reversed(earlier) if not attempt.dry_run), None)
-        if newest is None or any(attempt.state not in ENDED for attempt in earlier):
-            return  # whoever ends the attempt under way sees the decision
-        if newest.gates_only or newest.state is AttemptState.SUCCEEDED:
-            attempts.add_next(tx, newest, AttemptReason.APPROVAL)
-            run.stop_requested_at, run.error = None, None
-            tx.add(run)
-            tx.flush()
 
 
 def _the_gate(tx: Transaction, run_id: str, wanted: str) -> GateRow:

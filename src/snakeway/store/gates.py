@@ -9,11 +9,15 @@ from sqlmodel import col, select
 
 from snakeway import ids
 from snakeway.gatefile import Decision, Request, Verdict
+from snakeway.model.attempt import ENDED, AttemptReason, AttemptState
 from snakeway.model.gate import MOVES, GateState, asked_again
 from snakeway.model.job import Job
 from snakeway.rows import DecisionRow, GateRow, RunRow
+from snakeway.store import attempts
 from snakeway.store.database import Transaction
 from snakeway.store.page import Page, cut, decode
+
+MOST_GATES = 1000  # of one run, that are shown, and decisions likewise
 
 
 def ask(
@@ -21,6 +25,8 @@ def ask(
 ) -> None:
     """Record that a gate has waited, or was found rejected, by whom and why. Idempotent."""
     known = tx.get(GateRow, (run_id, request.gate))
+    if known is not None and known.attempt_id > attempt_id:
+        return  # recorded late: an attempt after it has asked already
     same = known is not None and known.digest == request.digest
     state = asked_again(known.state, same_evidence=same) if known is not None else GateState.OPEN
     values: dict[str, Any] = {
@@ -62,7 +68,8 @@ def get(tx: Transaction, run_id: str, name: str) -> GateRow | None:
 
 def of_run(tx: Transaction, run_id: str) -> Sequence[GateRow]:
     """Return the gates that a run has reached, by name."""
-    return tx.exec(select(GateRow).where(col(GateRow.run_id) == run_id).order_by(col(GateRow.name))).all()
+    query = select(GateRow).where(col(GateRow.run_id) == run_id).order_by(col(GateRow.name))
+    return tx.exec(query.limit(MOST_GATES)).all()
 
 
 def list_(
@@ -107,8 +114,31 @@ def decide(tx: Transaction, gate: GateRow, verdict: Verdict, answer: Any, commen
 
 
 def decisions(tx: Transaction, run_id: str) -> Sequence[DecisionRow]:
-    """Return everything that was decided about a run's gates, oldest first."""
-    return tx.exec(select(DecisionRow).where(col(DecisionRow.run_id) == run_id).order_by(col(DecisionRow.id))).all()
+    """Return what was decided last about a run's gates, oldest first."""
+    query = select(DecisionRow).where(col(DecisionRow.run_id) == run_id).order_by(col(DecisionRow.id).desc())
+    return list(reversed(tx.exec(query.limit(MOST_GATES)).all()))
+
+
+def go_on(tx: Transaction, run: RunRow) -> None:
+    """Queue the next attempt of a run that rests, if a decision that came meanwhile lets it go on."""
+    earlier = attempts.of_run(tx, run.id)
+    newest = next((attempt for attempt in reversed(earlier) if not attempt.dry_run), None)
+    if newest is None or any(attempt.state not in ENDED for attempt in earlier):
+        return  # whoever ends the attempt under way asks again
+    rests = newest.state is AttemptState.SUCCEEDED or (newest.gates_only and not newest.gates_cancelled)
+    if rests and any_pending(tx, run.id):
+        attempts.add_next(tx, newest, AttemptReason.APPROVAL)
+        run.stop_requested_at, run.error = None, None
+        tx.add(run)
+        tx.flush()
+
+
+def give_up(tx: Transaction, run_id: str) -> None:
+    """Note that nobody wants to wait for the gates of a paused run any more."""
+    newest = attempts.newest(tx, run_id)
+    assert newest is not None
+    newest.gates_cancelled = True
+    tx.add(newest)
 
 
 def any_pending(tx: Transaction, run_id: str) -> bool:
@@ -130,12 +160,6 @@ def delivered(tx: Transaction, run_id: str, until: datetime) -> None:
         .where(col(GateRow.run_id) == run_id, col(GateRow.pending), col(GateRow.decided_at) <= until)
         .values(pending=False)
     )
-
-
-def any_due(tx: Transaction, at: datetime) -> bool:
-    """Whether the deadline of an open gate has passed."""
-    due = select(GateRow.run_id).where(_is(GateState.OPEN), col(GateRow.deadline_at) < at)
-    return tx.exec(due.limit(1)).first() is not None
 
 
 def due(tx: Transaction, at: datetime, limit: int) -> Sequence[str]:

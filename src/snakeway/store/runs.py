@@ -134,18 +134,16 @@ def settle(tx: Transaction, run_id: str) -> RunRow:
 def _gates(tx: Transaction, run: RunRow) -> rules.Gates | None:
     """Return how the gates stand, if the newest attempt failed for nothing else; the run's error tells it."""
     order = col(AttemptRow.id if run.outside else AttemptRow.number)
-    query = select(AttemptRow.id, AttemptRow.gates_only).where(col(AttemptRow.run_id) == run.id)
-    newest = tx.exec(query.where(col(AttemptRow.dry_run).is_(False)).order_by(order.desc())).first()
+    query = select(AttemptRow.id, AttemptRow.gates_only, AttemptRow.gates_cancelled)
+    real = query.where(col(AttemptRow.run_id) == run.id, col(AttemptRow.dry_run).is_(False))
+    newest = tx.exec(real.order_by(order.desc()).limit(1)).first()
     if newest is None or not newest[1]:
         return None
     asked = [(gate.name, gate.state, gate.decided_by, gate.comment) for gate in gates.asked_by(tx, run.id, newest[0])]
-    run.error = gate_rules.sentence(asked)
-    stop_requested = run.stop_requested_at is not None
-    if stop_requested:
-        run.error = "Cancelled on request."
+    run.error = "Cancelled on request." if newest[2] else gate_rules.sentence(asked)
     tx.add(run)
     tx.flush()
-    return rules.Gates(any(state in gate_rules.REFUSED for _, state, _, _ in asked), stop_requested)
+    return rules.Gates(any(state in gate_rules.REFUSED for _, state, _, _ in asked), cancelled=newest[2])
 
 
 def remove(tx: Transaction, run_id: str) -> None:

@@ -70,10 +70,11 @@ def end(
     tx.add(run)
     if state is AttemptState.LOST:
         _recover(tx, run, current, max_recoveries)
-    went_well = gates_only or state is AttemptState.SUCCEEDED
-    if went_well and stop is None and not current.dry_run and gates.any_pending(tx, run.id):
-        # Approved while the attempt was under way, which had begun without knowing of it.
-        attempts.add_next(tx, current, AttemptReason.APPROVAL)
+    if current.dry_run and not run.dry_run:
+        run.stop_requested_at = None  # it was about this question, not about the run
+        tx.add(run)
+    if stop is None or current.dry_run:
+        gates.go_on(tx, run)  # approved while the attempt was under way, which had begun without knowing of it
     return runs.settle(tx, run.id)
 
 

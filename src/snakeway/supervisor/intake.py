@@ -20,7 +20,6 @@ from snakeway.store import Transaction, attempts, gates, jobs
 from snakeway.wire import Event, EventType
 
 _NAME_CHARACTERS = 255  # what the columns of names hold
-_GATE_CHARACTERS = 1024
 CHUNK_BYTES = 2 * 1024 * 1024  # of events in one transaction
 PLAN_JOBS = 500  # jobs a plan lists one by one; it counts all of them
 _JOB_EVENTS = frozenset(
@@ -84,7 +83,7 @@ def take(tx: Transaction, attempt: AttemptRow, events: list[Event], offset: int,
 
 def _ask(tx: Transaction, attempt: AttemptRow, job: Job, told: dict[str, Any]) -> None:
     request = request_from(told)
-    if request is not None and 0 < len(request.gate) <= _GATE_CHARACTERS and job.state in UNSUCCESSFUL:
+    if request is not None and job.state in UNSUCCESSFUL:
         by = told.get("rejected")
         rejected = (str(by.get("by") or ""), str(by.get("reason") or "")) if isinstance(by, dict) else None
         gates.ask(tx, attempt.run_id, attempt.id, job, request, rejected)

@@ -198,17 +198,17 @@ class Supervisor:
         # Crash before this: another attempt is queued behind this one, which finds nothing to do.
         if decisions:
             with self._store.write() as tx:
+                runs.lock(tx, row.run_id)  # somebody may be deciding again at this moment
                 gates.delivered(tx, row.run_id, datetime.fromtimestamp(max(each.at for each in decisions), UTC))
 
     def _gates(self, at: datetime) -> None:
         """Close gates whose deadline has passed, and tell of decisions."""
         with self._store.read() as tx:
-            due = gates.any_due(tx, at)
+            due = gates.due(tx, at, _GATES_AT_ONCE)
             untold = self._report.on and gates.any_untold(tx)
-        if due:
+        for run_id in due:
             with self._store.write() as tx:
-                for run_id in gates.due(tx, at, _GATES_AT_ONCE):
-                    runs.lock(tx, run_id)
+                if runs.lock(tx, run_id) is not None:
                     gates.expire(tx, run_id, at)
                     runs.settle(tx, run_id)
         if untold:

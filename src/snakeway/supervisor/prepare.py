@@ -80,7 +80,8 @@ def _asking_again(
     """
     overrides = Overrides.from_json(attempt.overrides)
     same = {before.id for before in earlier if _asks_for(before) == _asks_for(attempt)}
-    missing = [gate.name for gate in unmade if gate.attempt_id in same and not (directory / gate.name).exists()]
+    asked = [gate.name for gate in unmade if gate.attempt_id in same and not gate.name.startswith("-")]
+    missing = [name for name in asked if not (directory / name).exists()]
     return replace(overrides, forcerun=[*overrides.forcerun, *missing])
 
 

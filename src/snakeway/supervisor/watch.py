@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from snakeway.directory import AttemptDirectory, read_json, run_directory
+from snakeway.errors import Unavailable
 from snakeway.model.attempt import AttemptState, Exit
 from snakeway.model.job import Job
 from snakeway.rows import AttemptRow, RunRow
@@ -21,7 +22,7 @@ from snakeway.supervisor.process import Identity, Liveness, kill_left_behind, li
 from snakeway.supervisor.shim import title
 from snakeway.supervisor.stop import Graces
 from snakeway.targets import Diagnosis
-from snakeway.wire import ENV_ATTEMPT
+from snakeway.wire import ENV_ATTEMPT, Event
 
 log = logging.getLogger(__name__)
 
@@ -158,16 +159,31 @@ class Watch:
             events, offset = intake.read(attempt, self._directory)
             if offset == attempt.events_offset:
                 return
-            judge = judge_for(self._diagnosis, self._settings, attempt, events)
-            with self._store.write() as tx:
-                runs.lock(tx, attempt.run_id)  # before the attempt's row, as everywhere
-                taken = intake.take(tx, attempt, events, offset, judge)
-                if not attempt.dry_run:
-                    runs.note_progress(tx, attempt.run_id, taken.values)
+            try:
+                taken = self._take_chunk(attempt, events, offset)
+            except (Unavailable, intake.LeaseLost):
+                raise
+            except Exception:
+                # A bug, met by what a job may have written among the events. Passing the chunk over loses what is in
+                # it; stopping here would keep the attempt from ever ending.
+                log.exception("%d events of attempt %s are passed over", len(events), attempt.id)
+                taken = intake.Taken(values={"events_offset": offset, "events_lost": attempt.events_lost + len(events)})
+                with self._store.write() as tx:
+                    if not attempts.note(tx, attempt.id, attempt.lease_owner or "", **taken.values):
+                        raise intake.LeaseLost(attempt.id) from None
             for name, value in taken.values.items():
                 setattr(attempt, name, value)
             seen.ended_jobs += taken.ended
         seen.more = True
+
+    def _take_chunk(self, attempt: AttemptRow, events: list[Event], offset: int) -> intake.Taken:
+        judge = judge_for(self._diagnosis, self._settings, attempt, events)
+        with self._store.write() as tx:
+            runs.lock(tx, attempt.run_id)  # before the attempt's row, as everywhere
+            taken = intake.take(tx, attempt, events, offset, judge)
+            if not attempt.dry_run:
+                runs.note_progress(tx, attempt.run_id, taken.values)
+        return taken
 
     def _take_plan(self, attempt: AttemptRow, *, done: bool) -> None:
         if self._plan_taken or not done or not (attempt.wants_plan or attempt.dry_run):

@@ -41,7 +41,7 @@ _WORDS: tuple[tuple[FailureKind, re.Pattern[str]], ...] = (
             r"|Unable to pull |while making image from oci registry"  # Apptainer
             r"|ErrImagePull|ImagePullBackOff"  # Kubernetes
             r"|CannotPullContainerError"  # AWS
-            r"|manifest (?:for .* )?(?:unknown|not found)"  # registries
+            r"|manifest (?:for \S{1,300} )?(?:unknown|not found)"  # registries
         ),
     ),
     (
@@ -50,7 +50,7 @@ _WORDS: tuple[tuple[FailureKind, re.Pattern[str]], ...] = (
     ),
 )
 _NOT_FOUND_WORDS = re.compile(r"(?:^|: )([^\s:]+): (?:command )?not found", re.MULTILINE)  # bash, dash
-_COMMAND = re.compile(r"Command '.*?' returned non-zero exit status", re.DOTALL)  # what it says was not said by it
+_COMMAND = "\nCommand '"  # what follows is what was called, not what it said
 _MISSING_FILE = re.compile(r"^(\S.*?) \(missing locally", re.MULTILINE)
 
 
@@ -72,7 +72,7 @@ def _kind(facts: Facts) -> FailureKind:
         return FailureKind.MISSING_OUTPUT
     if facts.signal == _SIGKILL and facts.oom_killed:
         return FailureKind.OUT_OF_MEMORY
-    told = "\n".join((facts.log_tail, facts.stderr_tail, _COMMAND.sub("", facts.message)))
+    told = "\n".join((facts.log_tail, facts.stderr_tail, facts.message.partition(_COMMAND)[0]))
     for kind, words in _WORDS:
         if words.search(told) and not (kind is FailureKind.OUT_OF_MEMORY and _GPU.search(told)):
             return kind
@@ -89,6 +89,8 @@ def _suggestion(kind: FailureKind, facts: Facts, bounds: Bounds) -> dict[str, ob
         return more(facts.rule, "mem_mb", had, at_most=bounds.mem_mb, otherwise=2 * DEFAULT_MEM_MB)
     if kind is FailureKind.TIME_LIMIT:
         had = facts.resources.get("runtime")
+        if facts.signal is None and str(had) not in facts.shell:
+            return None  # the limit of the command itself does not come from the resource
         return more(facts.rule, "runtime", had, at_most=bounds.runtime_min, otherwise=2 * DEFAULT_RUNTIME_MIN)
     return {} if kind in TRANSIENT else None
 

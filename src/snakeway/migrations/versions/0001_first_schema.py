@@ -97,6 +97,7 @@ def upgrade() -> None:
         sa.Column("failure", sa.JSON(none_as_null=True), nullable=True),
         sa.Column("suggestion", sa.JSON(none_as_null=True), nullable=True),
         sa.Column("gates_only", sa.Boolean(), nullable=False),
+        sa.Column("gates_cancelled", sa.Boolean(), nullable=False),
         sa.Column("events_offset", sa.BigInteger(), nullable=False),
         sa.Column("events_lost", sa.Integer(), nullable=False),
         sa.Column("snakemake_version", sa.String(length=32), nullable=True),
