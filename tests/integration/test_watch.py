@@ -11,7 +11,7 @@ import pytest
 from snakeway.directory import AttemptDirectory, run_directory
 from snakeway.model.attempt import AttemptState
 from snakeway.model.job import JobState
-from snakeway.rows import now
+from snakeway.rows import AttemptRow, now
 from snakeway.settings import Settings
 from snakeway.store import Store, attempts, jobs
 from snakeway.supervisor import watch
@@ -33,10 +33,8 @@ def write_events(directory: AttemptDirectory, first: int, behind: int) -> None:
             file.write(json.dumps({"seq": number, "t": 1.0 + number, **EVENTS[number]}) + "\n")
 
 
-def test_what_was_written_while_it_was_looked_at_is_taken_in_before_the_end(
-    store: Store, add_run: AddRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    settings = Settings(data_dir=tmp_path)
+def held(store: Store, add_run: AddRun, settings: Settings) -> tuple[AttemptRow, AttemptDirectory]:
+    """Return an attempt that a supervisor holds and whose process is this one, and its directory."""
     run = add_run()
     with store.write() as tx:
         attempt = attempts.claim(tx, "s1", now() + timedelta(seconds=30), now())
@@ -45,6 +43,14 @@ def test_what_was_written_while_it_was_looked_at_is_taken_in_before_the_end(
     directory.path.mkdir(parents=True)
     me = dataclasses.asdict(identify(os.getpid()))
     directory.process.write_text(json.dumps({"attempt_id": attempt.id, "shim": me, "step": "run"}))
+    return attempt, directory
+
+
+def test_what_was_written_while_it_was_looked_at_is_taken_in_before_the_end(
+    store: Store, add_run: AddRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings(data_dir=tmp_path)
+    attempt, directory = held(store, add_run, settings)
     write_events(directory, 0, 2)
 
     def ends_just_now(*_: object) -> Liveness:
@@ -71,14 +77,7 @@ def test_a_chunk_that_cannot_be_taken_in_is_passed_over(
     store: Store, add_run: AddRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = Settings(data_dir=tmp_path)
-    run = add_run()
-    with store.write() as tx:
-        attempt = attempts.claim(tx, "s1", now() + timedelta(seconds=30), now())
-    assert attempt is not None
-    directory = run_directory(settings.data_dir, run.id).attempt(1)
-    directory.path.mkdir(parents=True)
-    me = dataclasses.asdict(identify(os.getpid()))
-    directory.process.write_text(json.dumps({"attempt_id": attempt.id, "shim": me, "step": "run"}))
+    attempt, directory = held(store, add_run, settings)
     write_events(directory, 0, len(EVENTS))
     ended = {"attempt_id": attempt.id, "step": "run", "exit_code": 0, "signal": None, "ended_at": 9.0}
     directory.exit.write_text(json.dumps(ended))

@@ -2,6 +2,7 @@ import hashlib
 import os
 import random
 import socket
+from base64 import urlsafe_b64encode
 from collections.abc import Callable
 from pathlib import Path
 
@@ -236,3 +237,16 @@ def test_names_that_are_not_text_count(tmp_path: Path) -> None:
     digest, index = Tree(tmp_path).read()
     assert list(index) == [os.fsdecode(b"\xff\n")]
     assert digest == digest_of(index)
+
+
+def record_of(path: str) -> str:
+    return f".snakemake/metadata/{urlsafe_b64encode(path.encode()).decode()}"
+
+
+def test_records_of_outputs_that_are_there_are_taken_along(tmp_path: Path) -> None:
+    files = {"Snakefile": "", "made.txt": "", "folder/made.txt": ""}
+    records = {record_of(path): "{}" for path in ("made.txt", "folder", "gone.txt")}
+    write(tmp_path, {**files, **records, ".snakemake/locks/0.output.lock": "", ".snakemake/log/x": ""})
+    assert names(tmp_path) == {*files, record_of("made.txt"), record_of("folder")}
+    write(tmp_path, {".gitignore": ".snakemake/\n"})
+    assert names(tmp_path) == {*files, ".gitignore"}

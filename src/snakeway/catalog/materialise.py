@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Self
 
-from snakeway.catalog.tree import LEFT_OUT, Entry, Index, hash_file, open_file
+from snakeway.catalog.tree import LEFT_OUT, RECORDS, Entry, Index, hash_file, open_file
 from snakeway.errors import InvalidWorkflow
 from snakeway.wire import STATE_FOLDER
 
@@ -250,4 +250,5 @@ def _mode(entry: Entry) -> int:
 
 def _is_below(path: str) -> bool:
     """Whether a path from a manifest, which a job may have written, stays inside and out of Snakeway's own folder."""
-    return "\0" not in path and not LEFT_OUT.union(("", ".", "..")).intersection(path.split("/"))
+    name = path.removeprefix(f"{RECORDS}/")
+    return "\0" not in name and not LEFT_OUT.union(("", ".", "..")).intersection(name.split("/"))

@@ -1,11 +1,13 @@
 """The files of a workflow's folder: which count, what they contain, and one digest over all of them."""
 
+import contextlib
 import hashlib
 import os
 import posixpath
 import stat
 import threading
 import time
+from base64 import urlsafe_b64encode
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +18,7 @@ from snakeway.errors import InvalidWorkflow, Unavailable
 
 # Never part of a workflow, at any depth: what git, Snakemake, Snakeway and Python leave behind.
 LEFT_OUT = frozenset({".git", ".snakemake", ".snakeway", "__pycache__"})
+RECORDS = ".snakemake/metadata"  # but for Snakemake's records of the files that are part of it
 MAX_FILES = 10_000
 MAX_BYTES = 1024**3
 TRIES = 5  # looks at a folder that changes meanwhile
@@ -138,6 +141,7 @@ class Tree:
 
     def _walk(self, root: str, started: int) -> dict[str, Signature]:
         found: dict[str, Signature] = {}
+        has_records = False
         waiting: list[tuple[str, Rules]] = [("", ())]  # folders as prefixes: empty or ended with a slash
         while waiting:
             prefix, rules = waiting.pop()
@@ -148,6 +152,8 @@ class Tree:
                 continue  # it was there a moment ago
             if self._ignoring:
                 rules = self._with_own_rules(entries, prefix, rules, started)
+            if not prefix:
+                has_records = not (rules and self._is_ignored(RECORDS.split("/")[0], rules, folder=True))
             for entry in entries:
                 folder = entry.is_dir(follow_symlinks=False)
                 path = prefix + entry.name
@@ -163,7 +169,7 @@ class Tree:
                 raise InvalidWorkflow(
                     f"{self.root} has more than {MAX_FILES} files; name those that are results in its .gitignore"
                 )
-        return found
+        return found | _records(root, found) if has_records else found
 
     def _with_own_rules(self, entries: list[os.DirEntry[str]], prefix: str, rules: Rules, started: int) -> Rules:
         """Add the rules of the folder's own .gitignore file, if there is one."""
@@ -192,6 +198,23 @@ class Tree:
             opinions = (file.verdict(os.fsencode(path[length:]), folder=folder) for length, file in reversed(rules))
             verdict = self._verdicts[key] = next((opinion for opinion in opinions if opinion is not None), False)
         return verdict
+
+
+def _records(root: str, found: Iterable[str]) -> dict[str, Signature]:
+    """Return Snakemake's records of those files and folders: outputs that were made here and are taken along.
+
+    Without them Snakemake would judge these by their times alone. Cost: one look per file, if there are records at all.
+    """
+    records: dict[str, Signature] = {}
+    if Path(root, RECORDS).is_dir():
+        for path in (*found, *folders_of(found)):
+            # The name that Snakemake gives a record, snakemake/persistence/file.py; longer ones become folders there.
+            name = urlsafe_b64encode(os.fsencode(path)).decode()
+            with contextlib.suppress(OSError):
+                status = os.lstat(f"{root}/{RECORDS}/{name}")
+                if stat.S_ISREG(status.st_mode):
+                    records[f"{RECORDS}/{name}"] = _signature_of(status)
+    return records
 
 
 def _is_racy(signature: Signature, started: int) -> bool:
