@@ -48,6 +48,7 @@ class Evidence(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         event = getattr(record, "event", None)
+        self.stderr.begin()
         if isinstance(event, LogEvent) and event in _WANTED:
             with self._guard():
                 _, error, trace = sys.exc_info()

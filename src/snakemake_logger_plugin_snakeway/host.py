@@ -4,10 +4,13 @@ import logging
 import os
 import stat
 import sys
+import threading
+import time
 from pathlib import Path
 
 from snakeway.wire import LOG_TAIL_BYTES, LOG_TAIL_LINES
 
+_SAYING_S = 0.05
 _VMSTAT = Path("/proc/vmstat")
 _OOM_KILL = "oom_kill "  # proc(5): processes that the out-of-memory killer ended since boot, also within a cgroup
 
@@ -24,13 +27,29 @@ class StandardError(logging.Handler):
     def __init__(self) -> None:
         super().__init__()
         self._said = self._size()
+        self.attached = False  # to Snakemake's logger, so that `emit` is called for every record
+        self._saying: set[int] = set()  # threads between the first look at a record and `emit`
+
+    def begin(self) -> None:
+        """Note that this thread is about to write what Snakemake says."""
+        if self.attached:
+            self._saying.add(threading.get_ident())
 
     def emit(self, record: logging.LogRecord) -> None:
         del record
         self._said = self._size()
+        self._saying.discard(threading.get_ident())
 
     def tail(self) -> str:
-        """Return the end of what jobs have written since Snakemake last said something."""
+        """Return the end of what jobs have written since Snakemake last said something.
+
+        Nothing while another thread is saying something: its words would pass for the jobs'. That takes microseconds.
+        """
+        deadline = time.monotonic() + _SAYING_S
+        while self._saying - {threading.get_ident()}:
+            if time.monotonic() > deadline:
+                return ""
+            time.sleep(_SAYING_S / 50)
         size = self._size()
         if size is None or self._said is None or size <= self._said:
             return ""

@@ -107,6 +107,9 @@ def plain_resources(resources: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in resources.items() if name != "tmpdir"}
 
 
+_MIXED = ("stderr_tail",)  # jobs at the same time share it
+
+
 def told(file: Path, directory: str) -> Counter[str]:
     """Return the events of a file, without times, ids and numbers; progress depends on the clock."""
     jobs = {event["job"]: f"{event['rule']} {event['wildcards']}" for event in events_in(file, "job")}
@@ -114,7 +117,7 @@ def told(file: Path, directory: str) -> Counter[str]:
     for event in events_in(file):
         if event["type"] in ("attempt_started", "progress"):
             continue
-        plain = {name: value for name, value in event.items() if name not in ("seq", "t", "started_at")}
+        plain = {name: value for name, value in event.items() if name not in ("seq", "t", "started_at", *_MIXED)}
         if "job" in plain:
             plain["job"] = jobs[plain["job"]]
         if "reason" in plain:

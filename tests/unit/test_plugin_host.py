@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -55,6 +56,16 @@ def test_what_was_written_since_snakemake_said_something_is_the_jobs(stderr: int
     known.emit(RECORD)
     os.write(stderr, b"".join(b"%d\n" % number for number in range(99)))
     assert known.tail().splitlines() == [str(number) for number in range(49, 99)]
+
+
+def test_words_that_another_thread_is_saying_are_not_the_jobs(stderr: int) -> None:
+    known = StandardError()
+    known.attached = True
+    speaker = threading.Thread(target=known.begin)
+    speaker.start()
+    speaker.join()
+    os.write(stderr, b"rule a:\n")
+    assert known.tail() == ""
 
 
 def test_a_terminal_or_nothing_in_its_place_tells_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
