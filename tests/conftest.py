@@ -1,5 +1,6 @@
 """Fixtures of every tier."""
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,9 @@ from tests.support.postgres import fresh_database, postgres_server
 # A busy machine is not an error, and a failure must be the same for everybody.
 settings.register_profile("snakeway", deadline=None, derandomize=True)
 settings.load_profile("snakeway")
+
+# A shell without job control has what it starts with & ignore SIGINT, and every process below inherits that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
