@@ -17,7 +17,7 @@ from snakemake_interface_logger_plugins.common import LogEvent
 
 from snakemake_logger_plugin_snakeway.guard import Guard
 from snakemake_logger_plugin_snakeway.host import OomKiller, StandardError
-from snakeway.wire import LIST_ITEMS, tail
+from snakeway.wire import LIST_ITEMS, SCHEDULER_LOG_BYTES, SCHEDULER_LOG_LINES, tail
 
 _WANTED = frozenset({LogEvent.WORKFLOW_STARTED, LogEvent.ERROR, LogEvent.JOB_ERROR})
 _KILLED = (-9, 137)  # the command itself, or the last program of a shell
@@ -106,6 +106,11 @@ def end_of_log(directory: Path, logs: Iterable[str]) -> tuple[str, str] | None:
         if text.strip():
             return log, text
     return None
+
+
+def end_of_scheduler_log(directory: Path, log: str) -> str:
+    """The end of a log that a scheduler keeps; longer than others, for Snakemake's own words are in it as well."""
+    return tail(directory / log, SCHEDULER_LOG_LINES, SCHEDULER_LOG_BYTES)
 
 
 def failed_in_postprocessing(record: logging.LogRecord) -> tuple[int, ...]:

@@ -13,6 +13,7 @@ from snakemake_logger_plugin_snakeway.evidence import Evidence
 from snakemake_logger_plugin_snakeway.guard import Guard
 from snakemake_logger_plugin_snakeway.identity import Identity
 from snakemake_logger_plugin_snakeway.recorder import Recorder
+from snakemake_logger_plugin_snakeway.scheduler import concerns
 
 _SNAKEMAKE = logging.getLogger("snakemake.logging")  # the one logger of Snakemake and of its executor plugins
 
@@ -39,7 +40,12 @@ class LogHandler(LogHandlerBase):
 
     def emit(self, record: LogRecord) -> None:
         event = getattr(record, "event", None)
-        if event is None or self._identity is None:
+        if event is None:
+            if self._recorder is not None and concerns(record):
+                with self._guard():
+                    self._recorder.take_from_scheduler(record)
+            return
+        if self._identity is None:
             return
         with self._guard():
             if self._recorder is None and self._begins(event, self._identity):
@@ -71,7 +77,7 @@ class LogHandler(LogHandlerBase):
         if len(getattr(self.common_settings, "log_handler_settings", ())) == 1:
             for handler in _SNAKEMAKE.handlers:
                 if isinstance(handler, QueueHandler):
-                    handler.addFilter(lambda record: getattr(record, "event", None) in events)
+                    handler.addFilter(lambda record: getattr(record, "event", None) in events or concerns(record))
 
     @staticmethod
     def _begins(event: LogEvent, identity: Identity) -> bool:

@@ -58,7 +58,7 @@ class Identity:
     def settle(self, directory: Path) -> tuple[str, Path]:
         """Return the run's id and the events file, now that the working directory is known."""
         state = directory / STATE_FOLDER
-        run_id = self.run_id or _run_of(state)
+        run_id = self.run_id or run_of(state)
         return run_id, self.events or state / "attempts" / self.attempt_id / EVENTS_FILE
 
 
@@ -72,7 +72,7 @@ def profile_name(argv: Sequence[str], environ: Mapping[str, str]) -> str | None:
     return Path(profile).name or None if profile else None
 
 
-def _run_of(state: Path) -> str:
+def run_of(state: Path) -> str:
     """Return the id of the run that lives in the directory of ``state``, which gets one if it has none.
 
     Of two processes that are first at the same time, one gives the id. Where nothing can be written the id is new

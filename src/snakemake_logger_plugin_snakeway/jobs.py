@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from snakemake_logger_plugin_snakeway.evidence import (
     end_of_log,
+    end_of_scheduler_log,
     exit_status_of,
     file_names,
     log_of,
@@ -18,6 +19,7 @@ from snakemake_logger_plugin_snakeway.evidence import (
 from snakemake_logger_plugin_snakeway.gate import request_for
 from snakemake_logger_plugin_snakeway.guard import Guard
 from snakemake_logger_plugin_snakeway.markers import Markers
+from snakemake_logger_plugin_snakeway.scheduler import Hold, Submission
 from snakemake_logger_plugin_snakeway.watch import Try, Watch
 from snakeway.wire import TEXT_BYTES, EventType, EventWriter
 
@@ -88,6 +90,19 @@ class Jobs:
             elif members["output"]:
                 self._watch.add(tried)
 
+    def told_by_scheduler(self, told: Submission | Hold) -> None:
+        """The executor plugin says that a scheduler has a job, or does not take it for now."""
+        for job in told.jobs:
+            tried = self._open.get(job)
+            if tried is None:
+                continue
+            names = {"job": job, "try": tried.members["try"]}
+            if isinstance(told, Hold):
+                self._writer.write(EventType.JOB_HELD, told.t, **names, reason=told.reason)
+            else:
+                tried.external_id, tried.scheduler_log = told.external_id, told.log
+                self._writer.write(EventType.JOB_SUBMITTED, told.t, **names, external_id=told.external_id, log=told.log)
+
     def finished(self, record: LogRecord) -> None:
         """JOB_FINISHED: the job's outputs have been checked and its metadata written."""
         self._finish(record.__dict__["job_id"], record.created)
@@ -106,6 +121,8 @@ class Jobs:
         logs = told["log"] + (group.logs if group is not None else [])
         external_id = told["aux"].get("external_jobid") or (group.external_id if group is not None else None)
         said = log_of(record) or end_of_log(self._directory, file_names(logs))
+        tried = self._open.get(job)
+        elsewhere = tried.scheduler_log if tried is not None else None
         self._fail(
             job,
             record.created,
@@ -114,7 +131,7 @@ class Jobs:
             said=said,
             code=code,
             external_id=external_id,
-            stderr_tail=stderr_of(record),
+            stderr_tail=end_of_scheduler_log(self._directory, elsewhere) if elsewhere else stderr_of(record),
             oom_killed=oom_killed(record),
         )
 

@@ -18,6 +18,7 @@ from snakemake_logger_plugin_snakeway.evidence import directory_of, failed_in_po
 from snakemake_logger_plugin_snakeway.guard import Guard
 from snakemake_logger_plugin_snakeway.identity import Identity, profile_name
 from snakemake_logger_plugin_snakeway.jobs import Jobs, cut
+from snakemake_logger_plugin_snakeway.scheduler import told
 from snakeway.wire import VERSION, Complain, EventType, EventWriter
 
 if TYPE_CHECKING:
@@ -104,6 +105,12 @@ class Recorder:
             if event is not LogEvent.JOB_ERROR and event is not LogEvent.GROUP_ERROR:
                 self._settle_complaint(record.thread)
             action(record)
+
+    def take_from_scheduler(self, record: LogRecord) -> None:
+        """Record what an executor plugin says."""
+        found = told(record)
+        if found is not None:
+            self._jobs.told_by_scheduler(found)
 
     def end(self) -> None:
         """Record the end. Returns within seconds, whatever the collector does."""

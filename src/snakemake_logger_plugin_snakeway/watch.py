@@ -27,6 +27,7 @@ class Try:
     members: Event  # of the event of its submission
     started: float | None = None
     external_id: str | None = None
+    scheduler_log: str | None = None
 
 
 @dataclass

@@ -19,6 +19,7 @@ from snakeway.api.audit import AuditController
 from snakeway.api.body import SLOW_LANE, ApiRequest
 from snakeway.api.delivery import DeliveryController
 from snakeway.api.document import openapi_config
+from snakeway.api.efficiency import EfficiencyController
 from snakeway.api.events import EventController
 from snakeway.api.gate import GateController, RunGateController
 from snakeway.api.headers import add_security_headers
@@ -42,6 +43,7 @@ _CONTROLLERS = (
     RunController,
     AttemptController,
     JobController,
+    EfficiencyController,
     LogController,
     EventController,
     ArtifactController,

@@ -134,6 +134,7 @@ class AttemptRow(Table, table=True):
         Index("ix_attempt_queue", "state", "owner", "id"),
         Index("ix_attempt_lease", "state", "lease_expires_at"),
         Index("ix_attempt_collect", "collect_owner", "id"),
+        Index("ix_attempt_books", "books_until"),
     )
 
     id: str = Field(primary_key=True, max_length=36)
@@ -174,6 +175,8 @@ class AttemptRow(Table, table=True):
     jobs_failed: int = 0
     # Whose turn it is to collect the outputs of the ended attempt; null when done or nothing to do.
     collect_owner: str | None = Field(default=None, max_length=36)
+    # How long the scheduler's books are asked about the jobs of the ended attempt; null when that is over.
+    books_until: datetime | None = _time()
 
 
 class JobRow(Table, table=True):
@@ -208,12 +211,16 @@ class JobRow(Table, table=True):
     started_at: float | None = None
     ended_at: float | None = None
     external_id: str | None = Field(default=None, max_length=255)
+    held: str | None = Field(default=None, max_length=255)
     exit_code: int | None = None
     signal: int | None = None
     message: str | None = Field(default=None, sa_column=Column(Text))
     log_tail: str | None = Field(default=None, sa_column=Column(Text))
     failure_kind: str | None = Field(default=None, max_length=32)
     failure: dict[str, Any] | None = Field(default=None, sa_column=Column(JSON(none_as_null=True)))
+    scheduler_log: str | None = Field(default=None, sa_column=Column(Text))
+    scheduled: dict[str, Any] | None = Field(default=None, sa_column=Column(JSON(none_as_null=True)))
+    accounted: bool = False
     tries: list[dict[str, Any]] = _json(list)
 
 

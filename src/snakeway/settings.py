@@ -145,6 +145,14 @@ class Settings(BaseSettings):
     stop_kill_grace_s: float = Field(
         5, ge=0, description="Cancel: time between SIGKILL and judging the attempt without its word."
     )
+    scheduler_interval_s: float = Field(
+        15, gt=0, le=600, description="Pause between two looks at the scheduler of a cluster, for all its jobs at once."
+    )
+    scheduler_books_s: float = Field(
+        600,
+        ge=0,
+        description="Time after the end of an attempt in which the scheduler's books are asked about its jobs.",
+    )
     outside_silence_s: float = Field(
         3600, ge=1, description="Time without a word after which an attempt that was started by hand counts as lost."
     )

@@ -11,14 +11,16 @@ reader ignores types and members it does not know, so that plugin and server may
     stats             jobs {rule: count}, total
     job               job, try, rule, wildcards, input, output, log, benchmark, reason, threads, resources, shell,
                       checkpoint, local (runs beside snakemake, so it has started)
-    job_submitted     job, try, external_id: the scheduler has the job (not of local jobs, nor where nobody can tell)
+    job_submitted     job, try, external_id, log (the scheduler's own, if it is known): the scheduler has the job (not
+                      of local jobs, nor where nobody can tell)
+    job_held          job, try, reason: the scheduler does not accept the job for now; it will be submitted again
     job_started       job, try, started_at: the job runs (likewise)
     job_finished      job, try, started_at (absent when not known)
     job_failed        job, try, rule, exit_code (128 + signal when killed), signal, message, external_id,
                       log (path), log_tail (the end of that log), stderr_tail (the end of what jobs beside snakemake
-                      wrote to standard error, where that is a file), oom_killed (whether the kernel ended a process of
-                      the host for want of memory; null: not known), gate (its request, if the job is a gate that
-                      waits for a decision, see gatefile.py, with `rejected` {by, reason} if it was; else absent)
+                      wrote to standard error, where that is a file, or of the scheduler's log), oom_killed (whether the
+                      kernel ended a process of the host for want of memory; null: not known), gate (its request; a gate
+                      that waits for a decision has one, see gatefile.py, and `rejected` {by, reason} if it was)
     progress          done, total
     error             exception, message
     attempt_ended     lost (events that could not be written)
@@ -50,6 +52,8 @@ ENV_TOKEN = "SNAKEWAY_TOKEN"  # noqa: S105  the name of the variable
 
 LOG_TAIL_LINES = 50
 LOG_TAIL_BYTES = 8 * 1024
+SCHEDULER_LOG_LINES = 200  # of the log that a scheduler keeps of a job, when the job has failed
+SCHEDULER_LOG_BYTES = 16 * 1024
 TEXT_BYTES = 16 * 1024  # shell commands and messages are cut at this length
 LIST_ITEMS = 1000  # inputs of one job; a gather of 10,000 files would make one event of a megabyte
 
@@ -89,6 +93,7 @@ class EventType(StrEnum):
     STATS = "stats"
     JOB = "job"
     JOB_SUBMITTED = "job_submitted"
+    JOB_HELD = "job_held"
     JOB_STARTED = "job_started"
     JOB_FINISHED = "job_finished"
     JOB_FAILED = "job_failed"

@@ -243,6 +243,7 @@ def test_commands_are_those_of_the_app() -> None:
             "show",
             "jobs",
             "logs",
+            "efficiency",
             "rerun",
             "cancel",
             "gates",

@@ -135,7 +135,7 @@ class TestJobs:
         server.on("GET", f"{BASE}/jobs", page(job(message="a\nb", state="failed", exit_code=1)))
         assert call("jobs", RUN_ID)[1] == (
             "1\t5\tfailed\tfit\tspecies=Adelie\t1\t1\t2026-01-02T03:04:06Z\t2026-01-02T03:04:16Z\t"
-            "2026-01-02T03:05:36Z\t\t1\t\t\tb\n"
+            "2026-01-02T03:05:36Z\t\t1\t\t\tb\t\n"
         )
         assert dict(server.requests[-1].query)["attempt"] == "2"
 

@@ -14,6 +14,8 @@ from snakeway.api.failure import EXAMPLE as EXAMPLE_FAILURE
 from snakeway.api.failure import Failure
 from snakeway.api.problems import documented
 from snakeway.api.query import DEFAULT_LIMIT, LARGEST_NUMBER, MOST_VALUES, AttemptNumber, Cursor, Limit
+from snakeway.api.scheduled import EXAMPLE as EXAMPLE_SCHEDULED
+from snakeway.api.scheduled import Scheduled
 from snakeway.api.shared import EXAMPLE_TIME, RunId, TheReads
 from snakeway.api.times import moment
 from snakeway.model.job import JobState
@@ -33,6 +35,7 @@ class Try(Struct, frozen=True):
     signal: int | None
     message: str | None
     failure: Annotated[Failure | None, Meta(description="Why the try failed.")]
+    scheduled: Annotated[Scheduled | None, Meta(description="What the scheduler said of it last.")]
 
     @classmethod
     def of(cls, data: dict[str, Any]) -> "Try":
@@ -48,6 +51,7 @@ class Try(Struct, frozen=True):
             signal=data.get("signal"),
             message=data.get("message"),
             failure=Failure.of(data.get("failure")),
+            scheduled=Scheduled.of(data.get("scheduled")),
         )
 
 
@@ -77,6 +81,12 @@ class Job(Struct, frozen=True):
     started_at: datetime | None
     ended_at: datetime | None
     external_id: Annotated[str | None, Meta(description="The scheduler's id of the job.")]
+    held: Annotated[
+        str | None,
+        Meta(description="Why the scheduler does not accept it for now.", examples=["AssocMaxSubmitJobLimit"]),
+    ]
+    scheduled: Annotated[Scheduled | None, Meta(description="What the scheduler says of it; null on this machine.")]
+    scheduler_log: Annotated[str | None, Meta(description="Where the scheduler keeps what it writes.")]
     exit_code: Annotated[int | None, Meta(description="128 + signal when a signal ended it.")]
     signal: int | None
     message: Annotated[str | None, Meta(description="What Snakemake says of its failure.")]
@@ -110,6 +120,9 @@ class Job(Struct, frozen=True):
             started_at=moment(row.started_at),
             ended_at=moment(row.ended_at),
             external_id=row.external_id,
+            held=row.held,
+            scheduled=Scheduled.of(row.scheduled),
+            scheduler_log=row.scheduler_log,
             exit_code=row.exit_code,
             signal=row.signal,
             message=row.message,
@@ -146,6 +159,9 @@ EXAMPLE = Job(
     started_at=EXAMPLE_TIME,
     ended_at=EXAMPLE_TIME,
     external_id="4711",
+    held=None,
+    scheduled=EXAMPLE_SCHEDULED,
+    scheduler_log=".snakemake/slurm_logs/rule_fit/Gentoo/4711.log",
     exit_code=137,
     signal=9,
     message="killed by signal 9",

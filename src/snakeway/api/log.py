@@ -17,6 +17,7 @@ from snakeway.api.query import LARGEST_NUMBER, AttemptNumber
 from snakeway.api.ranges import MOST_TAIL_LINES
 from snakeway.api.shared import RunId, TheReads
 from snakeway.errors import LogNotFound
+from snakeway.model.job import LogSource
 
 _TEXT = "text/plain; charset=utf-8"
 _EXAMPLE = "Building DAG of jobs...\nUsing shell: /usr/bin/bash\n"
@@ -77,15 +78,19 @@ class LogController(Controller):
         job: Annotated[int, PathParameter(ge=0, le=LARGEST_NUMBER, description="Snakemake's number of the job.")],
         attempt: AttemptNumber = None,
         tail: Tail = None,
+        source: Annotated[
+            LogSource | None,
+            QueryParameter(description="Only this log; by default the rule's, or else the scheduler's."),
+        ] = None,
     ) -> ASGIResponse:
-        """The first of the files that the rule names under `log:` and that exists.
+        """The first of the files that the rule names under `log:` and that exists, or else the scheduler's log.
 
         Of a job of a run by hand: the last lines, once it has failed.
         """
         shipped = reads.shipped_log(request.user, run_id, attempt, job)
         if shipped is not None:
             return _send_text(request, shipped, tail)
-        return _send(request, reads.job_log(request.user, run_id, attempt, job), tail)
+        return _send(request, reads.job_log(request.user, run_id, attempt, job, source), tail)
 
 
 def _send(request: ApiRequest, path: Path, tail: int | None) -> ASGIResponse:

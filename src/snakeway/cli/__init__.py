@@ -19,6 +19,7 @@ from snakeway.cli import (
     catalog,
     deliveries,
     doctor,
+    efficiency,
     failures,
     gate,
     gates,
@@ -74,6 +75,7 @@ app.command("runs")(runs.runs)
 app.command("show")(show.show)
 app.command("jobs")(jobs.jobs)
 app.command("logs")(logs.logs)
+app.command("efficiency")(efficiency.efficiency)
 app.command("rerun")(submit.rerun)
 app.command("cancel")(runs.cancel)
 app.command("gates")(gates.gates)

@@ -28,6 +28,7 @@ _COLUMNS: list[Column["Job"]] = [
     ),
     Column("TOOK", lambda job: job["started_at"], times.took, whole=True),
     Column("EXTERNAL ID", lambda job: job["external_id"]),
+    Column("AT", lambda job: place(job)),
     Column("FAILURE", lambda job: kind(job).replace("_", " ")),
 ]
 _PLAIN: list[Column["Job"]] = [
@@ -40,6 +41,7 @@ _PLAIN: list[Column["Job"]] = [
     Column("SIGNAL", lambda job: job["signal"]),
     Column("FAILURE", lambda job: kind(job)),
     Column("MESSAGE", lambda job: summary(job)),
+    Column("AT", lambda job: place(job)),
 ]
 
 
@@ -86,6 +88,16 @@ def newest_attempt(client: "Client", id_: str) -> int | None:
 def wildcards(job: "Job") -> str:
     """Return the wildcards of a job as Snakemake prints them."""
     return ", ".join(f"{name}={value}" for name, value in job["wildcards"].items())
+
+
+def place(job: "Job") -> str:
+    """Return where a job of a cluster is: the node, or why it waits; nothing if nobody can tell."""
+    if job["held"]:
+        return job["held"]
+    known = job["scheduled"]
+    if known is None:
+        return ""
+    return known["host"] or known["reason"] or known["state"].lower()
 
 
 def kind(job: "Job") -> str:

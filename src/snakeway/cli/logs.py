@@ -12,6 +12,7 @@ from snakeway.cli.failures import INTERRUPTED
 from snakeway.cli.jobs import newest_attempt
 from snakeway.errors import LogNotFound, Unavailable
 from snakeway.model import job as job_rules
+from snakeway.model.job import LogSource
 from snakeway.model.run import ACTIVE
 
 if TYPE_CHECKING:
@@ -29,6 +30,10 @@ def logs(
     job: Annotated[
         int | None, typer.Option("--job", "-j", min=0, metavar="N", help="The log of this job; see 'snakeway jobs'.")
     ] = None,
+    scheduler: Annotated[
+        bool,
+        typer.Option("--scheduler", help="With --job: what the scheduler keeps of it, Snakemake's words included."),
+    ] = False,
     attempt: options.AttemptOption = None,
     tail: Annotated[
         int | None, typer.Option("--tail", min=0, metavar="N", help="Only the last N lines, and what follows.")
@@ -40,14 +45,17 @@ def logs(
     With --follow, an attempt that is started while this command runs is followed, too. With --json the log is one text
     in an object; with both, each line is an object of its own.
     """
+    if scheduler and job is None:
+        raise typer.BadParameter("only jobs have one; name the job with --job", param_hint="--scheduler")
+    source = LogSource.SCHEDULER.value if scheduler else None
     with connect() as client:
         id_ = run_id(client, run)
         if not follow:
-            _print(_Log(client, id_, job, attempt), tail, as_json=as_json)
+            _print(_Log(client, id_, job, attempt, source), tail, as_json=as_json)
             return
         show = _JsonLines() if as_json else output.write_bytes
         try:
-            _follow(client, id_, job, attempt, tail, show)
+            _follow(client, id_, job, attempt, source, tail, show)
         except KeyboardInterrupt:
             raise typer.Exit(INTERRUPTED) from None
 
@@ -67,8 +75,10 @@ class _JsonLines:
 class _Log:
     """One log file."""
 
-    def __init__(self, client: "Client", id_: str, job: int | None, attempt: int | None) -> None:
-        self._client, self._id, self._job, self._attempt = client, id_, job, attempt
+    def __init__(
+        self, client: "Client", id_: str, job: int | None, attempt: int | None, source: str | None = None
+    ) -> None:
+        self._client, self._id, self._job, self._attempt, self._source = client, id_, job, attempt, source
 
     def name(self) -> dict[str, str | int | None]:
         return {"run": self._id, "attempt": self._attempt, "job": self._job}
@@ -76,11 +86,13 @@ class _Log:
     def read(self, *, start: int = 0, tail: int | None = None) -> Iterator[bytes]:
         if self._job is None:
             return self._client.run_log(self._id, attempt=self._attempt, tail=tail, start=start)
-        return self._client.job_log(self._id, self._job, attempt=self._attempt, tail=tail, start=start)
+        return self._client.job_log(
+            self._id, self._job, attempt=self._attempt, tail=tail, start=start, source=self._source
+        )
 
     def start_of_tail(self, lines: int) -> int:
         """Return the offset of the last ``lines`` lines: exact, so that following goes on without a gap."""
-        end = self._client.log_size(self._id, self._job, attempt=self._attempt)
+        end = self._client.log_size(self._id, self._job, attempt=self._attempt, source=self._source)
         span = _BLOCK_BYTES
         while lines > 0:
             start = max(0, end - span)
@@ -113,12 +125,18 @@ def _print(log: _Log, tail: int | None, *, as_json: bool) -> None:
 
 
 def _follow(
-    client: "Client", id_: str, job: int | None, attempt: int | None, tail: int | None, show: Callable[[bytes], None]
+    client: "Client",
+    id_: str,
+    job: int | None,
+    attempt: int | None,
+    source: str | None,
+    tail: int | None,
+    show: Callable[[bytes], None],
 ) -> None:
     fixed = attempt is not None or job is not None
     number = attempt or newest_attempt(client, id_)
     while True:
-        _follow_one(_Log(client, id_, job, number), tail, show)
+        _follow_one(_Log(client, id_, job, number, source), tail, show)
         newer = None if fixed else newest_attempt(client, id_)
         if newer is None or number is None or newer <= number:
             return

@@ -152,6 +152,10 @@ class Client:
         """Return how many jobs of each rule are in which state."""
         return cast("Page[nouns.RuleStates]", self._get(f"{_run(run_id)}/rules", {"attempt": attempt}))["items"]
 
+    def efficiency(self, run_id: str, *, attempt: int | None = None) -> nouns.RunEfficiency:
+        """Return how well an attempt's jobs used what a scheduler gave them."""
+        return cast("nouns.RunEfficiency", self._get(f"{_run(run_id)}/efficiency", {"attempt": attempt}))
+
     def run_log(
         self, run_id: str, *, attempt: int | None = None, tail: int | None = None, start: int = 0
     ) -> Iterator[bytes]:
@@ -159,16 +163,25 @@ class Client:
         return files.read_from(self._transport, f"{_run(run_id)}/log", {"attempt": attempt, "tail": tail}, start)
 
     def job_log(
-        self, run_id: str, job: int, *, attempt: int | None = None, tail: int | None = None, start: int = 0
+        self,
+        run_id: str,
+        job: int,
+        *,
+        attempt: int | None = None,
+        tail: int | None = None,
+        start: int = 0,
+        source: str | None = None,
     ) -> Iterator[bytes]:
-        """Yield a job's log: all, the last ``tail`` lines, or from byte ``start`` on."""
+        """Yield a job's log: all, the last ``tail`` lines, or from byte ``start`` on. ``source``: rule, scheduler."""
         path = f"{_run(run_id)}/jobs/{job}/log"
-        return files.read_from(self._transport, path, {"attempt": attempt, "tail": tail}, start)
+        return files.read_from(self._transport, path, {"attempt": attempt, "tail": tail, "source": source}, start)
 
-    def log_size(self, run_id: str, job: int | None = None, *, attempt: int | None = None) -> int:
+    def log_size(
+        self, run_id: str, job: int | None = None, *, attempt: int | None = None, source: str | None = None
+    ) -> int:
         """Return how many bytes the run's log has by now, or the log of one of its jobs."""
         path = f"{_run(run_id)}/log" if job is None else f"{_run(run_id)}/jobs/{job}/log"
-        return files.size(self._transport, path, {"attempt": attempt})
+        return files.size(self._transport, path, {"attempt": attempt, "source": source})
 
     def events(
         self, run_id: str, *, after: str | None = None, retrying: Retrying | None = None

@@ -124,6 +124,42 @@ class Attempt(TypedDict):
 _Try = TypedDict("_Try", {"try": int})  # the word is Python's own, so it cannot be declared in a class
 
 
+class Scheduled(TypedDict):
+    state: str
+    phase: str
+    reason: str
+    host: str | None
+    queued_at: str | None
+    started_at: str | None
+    ended_at: str | None
+    exit_code: int | None
+    signal: int | None
+    cpus: int | None
+    mem_mb: float | None
+    cpu_s: float | None
+    max_rss_mb: float | None
+    final: bool
+
+
+class RuleEfficiency(TypedDict):
+    rule: str
+    jobs: int
+    cpu_ratio: float | None
+    mem_ratio: float | None
+    cpus: int | None
+    mem_mb: float | None
+    max_rss_mb: float | None
+    queue_s: float | None
+    run_s: float | None
+    suggestion: dict[str, Any] | None
+
+
+class RunEfficiency(TypedDict):
+    rules: list[RuleEfficiency]
+    cpu_ratio: float | None
+    mem_ratio: float | None
+
+
 class Job(_Try):
     attempt: int | None
     job: int
@@ -143,6 +179,9 @@ class Job(_Try):
     started_at: str | None
     ended_at: str | None
     external_id: str | None
+    held: str | None
+    scheduled: Scheduled | None
+    scheduler_log: str | None
     exit_code: int | None
     signal: int | None
     message: str | None

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from snakeway.model.attempt import Overrides
+from snakeway.model.scheduled import Scheduled
 
 
 class FailureKind(StrEnum):
@@ -26,6 +27,7 @@ class FailureKind(StrEnum):
     INVALID_CONFIG       the configuration is not what the workflow wants.
     INVALID_WORKFLOW     the workflow's rules cannot be understood.
     LOCKED               another snakemake works in the directory, or has left its lock there.
+    REFUSED              the scheduler did not accept it.
     REJECTED             a person rejected what the gate shows.
     CANCELLED            somebody asked for the end.
     UNKNOWN              nothing is known.
@@ -45,6 +47,7 @@ class FailureKind(StrEnum):
     INVALID_CONFIG = "invalid_config"
     INVALID_WORKFLOW = "invalid_workflow"
     LOCKED = "locked"
+    REFUSED = "refused"
     REJECTED = "rejected"
     CANCELLED = "cancelled"
     UNKNOWN = "unknown"
@@ -57,16 +60,6 @@ class FailureKind(StrEnum):
 
 # Nothing about these has to change: the same again may well succeed.
 TRANSIENT = frozenset({FailureKind.NODE_LOST, FailureKind.PREEMPTED, FailureKind.STORAGE_UNREACHABLE})
-
-
-@dataclass(frozen=True, slots=True)
-class SchedulerWords:
-    """What a scheduler says of an ended job, in its own words."""
-
-    state: str  # such as OUT_OF_MEMORY or FAILED
-    reason: str = ""
-    host: str | None = None
-    stderr: str | None = None  # path of the file, or address of the log stream, with the job's standard error
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +77,7 @@ class Facts:
     resources: Mapping[str, Any] = field(default_factory=dict)
     host: str | None = None
     oom_killed: bool | None = None  # whether the kernel ended a process of the host for want of memory meanwhile
-    scheduler: SchedulerWords | None = None
+    scheduler: Scheduled | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from snakeway.model.failure import Failure, FailureKind
+from snakeway.model.scheduled import Phase, Scheduled
 from snakeway.wire import Event, EventType
 
 
@@ -28,6 +29,17 @@ class JobState(StrEnum):
     WAITING = "waiting"
     CANCELLED = "cancelled"
     LOST = "lost"
+
+
+class LogSource(StrEnum):
+    """Which log of a job.
+
+    RULE       the file that its rule names under ``log:``.
+    SCHEDULER  what the scheduler keeps of everything that the job, and the snakemake around it, wrote.
+    """
+
+    RULE = "rule"
+    SCHEDULER = "scheduler"
 
 
 _NAME_CHARACTERS = 255  # of a rule or external id that is kept
@@ -58,12 +70,16 @@ class Job:
     started_at: float | None = None
     ended_at: float | None = None
     external_id: str | None = None
+    held: str | None = None  # why the scheduler does not accept it for now
     exit_code: int | None = None
     signal: int | None = None
     message: str | None = None
     log_tail: str | None = None  # of its log, or else of what it wrote to standard error
     failure_kind: str | None = None
     failure: dict[str, Any] | None = None  # see failure.Failure; None until somebody has judged it
+    scheduler_log: str | None = None  # where the scheduler keeps what the job writes to standard output and error
+    scheduled: dict[str, Any] | None = None  # see scheduled.Scheduled; None until the scheduler was asked
+    accounted: bool = False  # the scheduler's books about it are closed, and were read
     tries: list[dict[str, Any]] = field(default_factory=list)  # ended tries that Snakemake repeated, oldest first
 
 
@@ -86,6 +102,10 @@ def merge(job: Job, event: Event) -> None:
             _merge_start(job, event)
         case EventType.JOB_SUBMITTED if _is_open(job, event):
             job.external_id = str(event.get("external_id") or job.external_id or "")[:_NAME_CHARACTERS] or None
+            job.scheduler_log = event["log"] if isinstance(event.get("log"), str) else job.scheduler_log
+            job.held = None
+        case EventType.JOB_HELD if _is_open(job, event):
+            job.held = str(event.get("reason") or "")[:_NAME_CHARACTERS]
         case EventType.JOB_STARTED if _is_open(job, event):
             job.state = JobState.RUNNING
             job.started_at = event.get("started_at") or event["t"]
@@ -127,6 +147,8 @@ def _merge_start(job: Job, event: Event) -> None:
     job.submitted_at = float(event["t"])
     job.started_at = job.submitted_at if job.state is JobState.RUNNING else None
     job.ended_at = job.exit_code = job.signal = job.message = job.log_tail = job.external_id = None
+    job.scheduler_log = job.held = job.scheduled = None
+    job.accounted = False
     job.failure_kind = job.failure = None
 
 
@@ -171,12 +193,36 @@ def _ended_try(job: Job) -> dict[str, Any]:
         "signal": job.signal,
         "message": job.message,
         "failure": job.failure,
+        "scheduled": job.scheduled,
     }
+
+
+def schedule(job: Job, seen: Scheduled) -> bool:
+    """Take what the scheduler says into ``job``; returns whether that is news. Idempotent.
+
+    The scheduler knows best when a job started and ended: Snakemake hears of it later. Its times are whole seconds, so
+    none is taken that would put a start before the submission or an end before the start.
+    """
+    known = seen.after(Scheduled.from_json(job.scheduled))
+    told = known.to_json()
+    if told == job.scheduled:
+        return False
+    job.scheduled = told
+    job.accounted = known.final
+    if known.phase is Phase.RUNNING and job.state is JobState.SUBMITTED:
+        job.state = JobState.RUNNING
+    if known.started_at is not None and (job.started_at is None or known.final):
+        job.started_at = max(known.started_at, job.submitted_at or 0.0)
+    if known.final and known.ended_at is not None and job.ended_at is not None:
+        job.ended_at = max(known.ended_at, job.started_at or 0.0)
+    return True
 
 
 def blame(job: Job, failure: Failure) -> None:
     """Keep why a job failed."""
     job.failure_kind, job.failure = failure.kind.value, failure.to_json()
+    if job.exit_code is None:  # nobody could tell before where it ran
+        job.exit_code, job.signal = failure.exit_code, failure.signal
 
 
 def sentence(failed: Iterable[tuple[str, str | None, Any]], total: int) -> str:
@@ -197,7 +243,8 @@ def close(jobs: Iterable[Job], *, at: float, stopped_at: float | None) -> list[J
     """End the jobs that their ended attempt left open; returns those that changed.
 
     ``stopped_at`` is when the attempt's stop was asked for, None unless it was cancelled. Jobs that a signal ended
-    after that are reported as failed by Snakemake, but it was the stop that ended them.
+    after that are reported as failed by Snakemake, but it was the stop that ended them. A job that went on after its
+    snakemake was gone, and succeeded as its scheduler says, has succeeded.
     """
     changed = []
     for job in jobs:
@@ -206,6 +253,9 @@ def close(jobs: Iterable[Job], *, at: float, stopped_at: float | None) -> list[J
         if stopped_at is not None and interrupted:
             job.state = JobState.CANCELLED
             blame(job, Failure(FailureKind.CANCELLED, "Stopped on request", job.exit_code, job.signal))
+        elif job.state not in ENDED and _succeeded_unseen(job):
+            job.state, job.exit_code = JobState.SUCCEEDED, 0
+            job.ended_at = (job.scheduled or {}).get("ended_at") or at
         elif job.state not in ENDED:
             job.state = JobState.LOST if stopped_at is None else JobState.CANCELLED
             job.ended_at = at
@@ -213,3 +263,8 @@ def close(jobs: Iterable[Job], *, at: float, stopped_at: float | None) -> list[J
             continue
         changed.append(job)
     return changed
+
+
+def _succeeded_unseen(job: Job) -> bool:
+    known = Scheduled.from_json(job.scheduled)
+    return known is not None and known.succeeded is True

@@ -8,12 +8,13 @@ from pathlib import Path
 from snakeway.catalog import Catalog, Target, Workflow
 from snakeway.directory import RunDirectory, run_directory
 from snakeway.errors import ArtifactNotFound, AttemptNotFound, Forbidden, JobNotFound, LogNotFound
-from snakeway.model.job import JobState
+from snakeway.model.job import JobState, LogSource
+from snakeway.model.scheduled import Efficiency, efficiency, overall
 from snakeway.model.user import User
 from snakeway.rows import ArtifactRow, AttemptRow, AuditRow, DeliveryRow, JobRow, RunRow, now
 from snakeway.service.access import find
 from snakeway.settings import Settings
-from snakeway.store import Store, artifacts, attempts, audit, deliveries, jobs, runs, supervisors
+from snakeway.store import Store, artifacts, attempts, audit, deliveries, jobs, runs, scheduled, supervisors
 from snakeway.store.page import Page
 from snakeway.store.runs import RunFilter
 
@@ -99,6 +100,16 @@ class Reads:
         with self._store.read() as tx:
             return jobs.count_by_rule(tx, row.id)
 
+    def efficiency(
+        self, user: User, run_id: str, attempt: int | None
+    ) -> tuple[list[Efficiency], float | None, float | None]:
+        """Return how well an attempt's jobs used what they were given: by rule, and processors and memory in all."""
+        row = self.attempt(user, run_id, attempt)
+        with self._store.read() as tx:
+            by_rule = scheduled.of_rules(tx, row.id)
+        rules = [efficiency(rule, jobs) for rule, jobs in sorted(by_rule.items())]
+        return (rules, *overall(job for jobs in by_rule.values() for job in jobs))
+
     def run_log(self, user: User, run_id: str, attempt: int | None) -> Path:
         """Return the file with snakemake's output; raises RunNotFound, AttemptNotFound, LogNotFound."""
         row = self.attempt(user, run_id, attempt)
@@ -108,10 +119,21 @@ class Reads:
             raise LogNotFound(f"attempt {row.number} of run {run_id} has written no log yet")
         return path
 
-    def job_log(self, user: User, run_id: str, attempt: int | None, number: int) -> Path:
-        """Return the first of the job's log files that exists; raises JobNotFound, LogNotFound."""
+    def job_log(
+        self, user: User, run_id: str, attempt: int | None, number: int, source: LogSource | None = None
+    ) -> Path:
+        """Return the first of the job's log files that exists, or else its scheduler's.
+
+        ``source`` wants one of the two only. Raises JobNotFound, LogNotFound.
+        """
         job, row = self.job(user, run_id, attempt, number)
-        for name in job.logs:
+        if source is LogSource.SCHEDULER:
+            path = self._inside(run_id, job.scheduler_log) if job.scheduler_log else None
+            if path is None:
+                raise LogNotFound(f"no scheduler keeps a log of job {number} of attempt {row.number}, or not yet")
+            return path
+        names = job.logs if source is LogSource.RULE or not job.scheduler_log else [*job.logs, job.scheduler_log]
+        for name in names:
             path = self._inside(run_id, name)
             if path is not None:
                 return path

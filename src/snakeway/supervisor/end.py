@@ -17,11 +17,18 @@ _SENTENCE_LENGTH = 1000
 
 
 def end(
-    tx: Transaction, attempt: AttemptRow, exit_: Exit | None, max_recoveries: int, *, refused: str | None = None
+    tx: Transaction,
+    attempt: AttemptRow,
+    exit_: Exit | None,
+    max_recoveries: int,
+    *,
+    refused: str | None = None,
+    books_until: datetime | None = None,
 ) -> RunRow | None:
     """Move a held attempt to its end; None when the lease was lost meanwhile, and nothing was changed.
 
-    ``exit_`` None means that its process is gone without a word; ``refused`` that none was started, and why.
+    ``exit_`` None means that its process is gone without a word; ``refused`` that none was started, and why;
+    ``books_until`` how long a scheduler's books are to be asked about its jobs.
 
     Crash before the commit: the attempt is still held and its exit.json still there, so it is ended again. Crash after
     it: only the collecting of outputs is left, and ``collect_owner`` remembers that.
@@ -59,6 +66,7 @@ def end(
         "jobs_failed": jobs.count(tx, attempt.id, job_rules.JobState.FAILED),
         "lease_expires_at": None,
         "collect_owner": attempt.lease_owner,
+        "books_until": books_until,
     }
     if not attempts.move(tx, attempt.id, attempt.state, state, **values):
         return None

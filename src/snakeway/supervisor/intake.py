@@ -23,7 +23,14 @@ _NAME_CHARACTERS = 255  # what the columns of names hold
 CHUNK_BYTES = 2 * 1024 * 1024  # of events in one transaction
 PLAN_JOBS = 500  # jobs a plan lists one by one; it counts all of them
 _JOB_EVENTS = frozenset(
-    {EventType.JOB, EventType.JOB_SUBMITTED, EventType.JOB_STARTED, EventType.JOB_FINISHED, EventType.JOB_FAILED}
+    {
+        EventType.JOB,
+        EventType.JOB_SUBMITTED,
+        EventType.JOB_HELD,
+        EventType.JOB_STARTED,
+        EventType.JOB_FINISHED,
+        EventType.JOB_FAILED,
+    }
 )
 
 Judge = Callable[[Job, Event], Failure]

@@ -8,6 +8,7 @@ from snakeway.model import gate as gate_rules
 from snakeway.model.failure import Bounds, Facts, Failure, FailureKind
 from snakeway.model.gate import GateState
 from snakeway.model.job import Job
+from snakeway.model.scheduled import Scheduled
 from snakeway.rows import AttemptRow
 from snakeway.settings import Settings
 from snakeway.supervisor.intake import Judge
@@ -25,18 +26,7 @@ def diagnosis_of(catalog: Catalog, attempt: AttemptRow) -> Diagnosis:
 
 
 def judge_for(diagnosis: Diagnosis, settings: Settings, attempt: AttemptRow, events: Sequence[Event]) -> Judge:
-    """Return who judges the failures among ``events``. Asks the scheduler about all of them first, which may take long.
-
-    So it is called before the transaction that takes the events in.
-    """
-    asked = {
-        str(event["external_id"])
-        for event in events
-        if event["type"] == EventType.JOB_FAILED and event.get("external_id")
-    }
-    words = diagnosis.ask(asked) if asked else {}
-    bounds = Bounds(settings.suggest_mem_mb_max, settings.suggest_runtime_min_max)
-
+    """Return who judges the failures among ``events``."""
     started = (event for event in events if event["type"] == EventType.ATTEMPT_STARTED)
     host = attempt.host or next((str(event["host"]) for event in started if event.get("host")), None)
 
@@ -47,22 +37,44 @@ def judge_for(diagnosis: Diagnosis, settings: Settings, attempt: AttemptRow, eve
             by, reason = str(told.get("by") or "Somebody"), str(told.get("reason") or "")
             said = gate_rules.sentence([(str(gate.get("gate")), GateState.REJECTED, by, reason)])
             return Failure(FailureKind.REJECTED, said, job.exit_code, host=host)
-        scheduler = words.get(job.external_id or "")
         oom = event.get("oom_killed")
-        facts = Facts(
-            rule=job.rule,
-            exit_code=job.exit_code,
-            signal=job.signal,
-            message=job.message or "",
+        return judge_job(
+            diagnosis,
+            settings,
+            job,
+            host,
             log_tail=str(event.get("log_tail") or ""),
             stderr_tail=str(event.get("stderr_tail") or ""),
-            shell=job.shell or "",
-            threads=job.threads,
-            resources=job.resources,
-            host=(scheduler.host if scheduler else None) or host,
             oom_killed=oom if isinstance(oom, bool) else None,
-            scheduler=scheduler,
         )
-        return diagnosis.diagnose(facts, bounds)
 
     return judge
+
+
+def judge_job(
+    diagnosis: Diagnosis,
+    settings: Settings,
+    job: Job,
+    host: str | None,
+    *,
+    log_tail: str,
+    stderr_tail: str,
+    oom_killed: bool | None = None,
+) -> Failure:
+    """Judge a failed job by its record, and by the ends of its log and of what it wrote to standard error."""
+    scheduled = Scheduled.from_json(job.scheduled)
+    facts = Facts(
+        rule=job.rule,
+        exit_code=job.exit_code,
+        signal=job.signal,
+        message=job.message or "",
+        log_tail=log_tail,
+        stderr_tail=stderr_tail,
+        shell=job.shell or "",
+        threads=job.threads,
+        resources=job.resources,
+        host=(scheduled.host if scheduled else None) or host,
+        oom_killed=oom_killed,
+        scheduler=scheduled,
+    )
+    return diagnosis.diagnose(facts, Bounds(settings.suggest_mem_mb_max, settings.suggest_runtime_min_max))

@@ -21,6 +21,7 @@ from snakeway.settings import Settings
 from snakeway.store import Store, artifacts, attempts, gates, outside, runs, supervisors
 from snakeway.supervisor import collect
 from snakeway.supervisor.chores import Chores
+from snakeway.supervisor.cluster import Clusters
 from snakeway.supervisor.end import end
 from snakeway.supervisor.judge import diagnosis_of
 from snakeway.supervisor.outside import OutsideWatch
@@ -51,6 +52,7 @@ class Supervisor:
         self._report = report
         self._launcher = launcher
         self._chores = Chores(store, settings)
+        self._clusters = Clusters(store, catalog, settings, self.id)
         self._watches: dict[str, Watch] = {}
         self._wake = threading.Event()
         self._stop = threading.Event()
@@ -78,6 +80,7 @@ class Supervisor:
         collector = threading.Thread(target=self._collect_loop, name="snakeway-collect", daemon=True)
         collector.start()
         self._chores.start()
+        self._clusters.start()
         while not self._stop.is_set():
             busy = False
             try:
@@ -93,6 +96,7 @@ class Supervisor:
             self._wake.clear()
         self._give_back()
         self._chores.stop()
+        self._clusters.stop()
         collector.join(_COLLECTOR_S)
 
     def tick(self, at: datetime) -> bool:
@@ -107,6 +111,7 @@ class Supervisor:
         self._report.active_runs(len(held))
         for attempt_id in self._watches.keys() - held.keys():
             del self._watches[attempt_id]  # another supervisor has adopted it
+            self._clusters.forget(attempt_id)
         busy = False
         for row in held.values():
             busy |= self._look(row, at, stop_requested=row.run_id in stops)
@@ -162,7 +167,7 @@ class Supervisor:
         diagnosis = diagnosis_of(self._catalog, row)
         if row.reason is AttemptReason.OUTSIDE:
             return OutsideWatch(self._store, self._settings, row, diagnosis)
-        return Watch(self._store, self._settings, row, diagnosis, launched_at)
+        return Watch(self._store, self._settings, row, diagnosis, launched_at, self._clusters)
 
     def _store_has_queue(self) -> bool:
         # A look without the write lock: an idle supervisor must not take it five times a second.
@@ -243,6 +248,7 @@ class Supervisor:
 
     def _ended(self, row: AttemptRow, run: RunRow | None) -> None:
         self._watches.pop(row.id, None)
+        self._clusters.forget(row.id)
         if run is not None:
             log.info("attempt %d of run %s has ended; the run is %s", row.number, row.run_id, run.state)
             self._report.run_settled(run)

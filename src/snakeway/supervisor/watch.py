@@ -10,12 +10,14 @@ from typing import Any
 
 from snakeway.directory import AttemptDirectory, read_json, run_directory
 from snakeway.errors import Unavailable
-from snakeway.model.attempt import AttemptState, Exit
+from snakeway.model.attempt import AttemptState, Exit, outcome
 from snakeway.model.job import Job
 from snakeway.rows import AttemptRow, RunRow
+from snakeway.rows import now as utc_now
 from snakeway.settings import Settings
 from snakeway.store import Store, attempts, runs
 from snakeway.supervisor import intake
+from snakeway.supervisor.cluster import Clusters
 from snakeway.supervisor.end import end, exit_from_json
 from snakeway.supervisor.judge import judge_for
 from snakeway.supervisor.process import Identity, Liveness, kill_left_behind, liveness, lock_is_held, same_boot
@@ -54,7 +56,9 @@ class Watch:
         attempt: AttemptRow,
         diagnosis: Diagnosis,
         launched_at: datetime | None,
+        clusters: Clusters | None = None,
     ) -> None:
+        self._clusters = clusters  # None: its jobs, if they are on a cluster, are not waited for
         self._store = store
         self._diagnosis = diagnosis
         self._settings = settings
@@ -63,6 +67,7 @@ class Watch:
         self._launches = 0
         self._stopping_since: datetime | None = None
         self._plan_taken = False
+        self._swept = False  # what its processes left behind was killed
 
     @property
     def path(self) -> Path:
@@ -83,7 +88,7 @@ class Watch:
         if real and not self._take(attempt, seen, planned=exit_ is not None or (claim or {}).get("step") == "run"):
             return seen
         if exit_ is not None:
-            return self._end(attempt, claim, exit_, seen)
+            return self._end(attempt, claim, exit_, seen, stop_requested=stop_requested)
         if stop_requested and real:
             self._directory.path.mkdir(parents=True, exist_ok=True)
             self._directory.stop.touch()  # the shim does the rest
@@ -96,10 +101,11 @@ class Watch:
                 # Until it ended it may have written more than was taken in above; from now on it writes nothing.
                 if real and not self._take(attempt, seen, planned=True):
                     return seen
-                return self._end(attempt, claim, self._exit(attempt) if real else None, seen)
+                exit_ = self._exit(attempt) if real else None
+                return self._end(attempt, claim, exit_, seen, stop_requested=stop_requested)
             case Liveness.ALIVE if stop_requested and self._is_stuck(now):
                 log.warning("the shim of attempt %s does not answer; it is killed", attempt.id)
-                return self._end(attempt, claim, None, seen)
+                return self._end(attempt, claim, None, seen, stop_requested=True)
         return seen
 
     def _is_stuck(self, now: datetime) -> bool:
@@ -110,7 +116,8 @@ class Watch:
     def _unclaimed(self, attempt: AttemptRow, seen: Seen, now: datetime, *, stop_requested: bool) -> Seen:
         """Nobody claimed the attempt (yet), or its shim was killed while it did."""
         if attempt.state is not AttemptState.STARTING:
-            return self._end(attempt, None, None, seen)  # it was running; somebody removed its files
+            # It was running; somebody removed its files.
+            return self._end(attempt, None, None, seen, stop_requested=stop_requested)
         if self._launched_at is None:
             seen.launch = True  # adopted before its launch
             return seen
@@ -118,7 +125,7 @@ class Watch:
             return seen
         if stop_requested or self._directory.process.exists() or self._launches >= _MAX_LAUNCHES:
             if self._close_claim(attempt):
-                return self._end(attempt, None, None, seen)
+                return self._end(attempt, None, None, seen, stop_requested=stop_requested)
             return seen  # a shim came at the last moment
         seen.launch = True
         return seen
@@ -199,17 +206,33 @@ class Watch:
         data = _of(attempt, self._directory.exit)
         return None if data is None else exit_from_json(data)
 
-    def _end(self, attempt: AttemptRow, claim: Claim | None, exit_: Exit | None, seen: Seen) -> Seen:
+    def _end(
+        self, attempt: AttemptRow, claim: Claim | None, exit_: Exit | None, seen: Seen, *, stop_requested: bool = False
+    ) -> Seen:
+        """End the attempt, once nothing of it is left on this machine or on a cluster."""
+        self._sweep(attempt, claim)
+        if self._clusters is not None and attempt.started_at is not None:
+            killed = outcome(exit_, stop_requested=stop_requested) is AttemptState.LOST
+            if not self._clusters.settled(attempt, cancel=not killed):
+                return seen
+        with self._store.write() as tx:
+            seen.run = end(tx, attempt, exit_, self._settings.max_recoveries, books_until=self._books_until(attempt))
+        seen.ended = True
+        return seen
+
+    def _books_until(self, attempt: AttemptRow) -> datetime | None:
+        if self._clusters is None or self._clusters.scheduler_of(attempt) is None:
+            return None
+        return utc_now() + timedelta(seconds=self._settings.scheduler_books_s)
+
+    def _sweep(self, attempt: AttemptRow, claim: Claim | None) -> None:
         shim = identity_in(claim, "shim")
-        if shim is not None:
+        if shim is not None and not self._swept:
+            self._swept = True
             name = title(attempt.run_id, attempt.number)
             killed = kill_left_behind(shim, f"{ENV_ATTEMPT}={attempt.id}", name)
             if killed:
                 log.warning("attempt %s left %d processes behind; they were killed", attempt.id, killed)
-        with self._store.write() as tx:
-            seen.run = end(tx, attempt, exit_, self._settings.max_recoveries)
-        seen.ended = True
-        return seen
 
 
 def can_tell(settings: Settings, attempt: AttemptRow) -> bool:

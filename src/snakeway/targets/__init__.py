@@ -1,14 +1,24 @@
-"""What differs between the places where jobs run. One module per executor; `diagnosis_for` chooses."""
+"""What differs between the places where jobs run. One module per executor; the functions here choose."""
 
-from snakeway.targets.base import Diagnosis
+from snakeway.targets.base import Diagnosis, Scheduler, SchedulerAway
 from snakeway.targets.local import LocalDiagnosis
+from snakeway.targets.slurm import SlurmDiagnosis, SlurmScheduler
 
-__all__ = ["Diagnosis", "diagnosis_for"]
+__all__ = ["Diagnosis", "Scheduler", "SchedulerAway", "diagnosis_for", "scheduler_for"]
 
 _LOCAL = LocalDiagnosis()
+_DIAGNOSES: dict[str, Diagnosis] = {"slurm": SlurmDiagnosis(), "snakeway-slurm": SlurmDiagnosis()}
+_SCHEDULERS: dict[str, Scheduler] = {"snakeway-slurm": SlurmScheduler()}
 
 
 def diagnosis_for(executor: str) -> Diagnosis:
     """Return who judges failures of jobs that ``executor`` runs; the local rules for executors that nobody knows."""
-    del executor  # one so far
-    return _LOCAL
+    return _DIAGNOSES.get(executor, _LOCAL)
+
+
+def scheduler_for(executor: str) -> Scheduler | None:
+    """Return who talks to the scheduler that ``executor`` sends jobs to; None if there is none, or nobody can.
+
+    The plugin ``slurm`` as it is names its jobs by a number that nobody else knows, so they cannot be found.
+    """
+    return _SCHEDULERS.get(executor)

@@ -3,17 +3,35 @@
 from collections.abc import Collection, Mapping
 from typing import Protocol
 
-from snakeway.model.failure import Bounds, Facts, Failure, SchedulerWords
+from snakeway.model.failure import Bounds, Facts, Failure
+from snakeway.model.scheduled import Scheduled
+
+
+class SchedulerAway(Exception):
+    """The scheduler does not answer, or not as it should; nothing follows from that for any job."""
 
 
 class Diagnosis(Protocol):
-    """Judges failed jobs: first everything is asked that has to be asked, then judged without any I/O."""
-
-    def ask(self, external_ids: Collection[str]) -> Mapping[str, SchedulerWords]:
-        """Return what the scheduler says of these jobs, as far as it answers; one call for all of them.
-
-        Raises nothing: a scheduler that does not answer knows nothing.
-        """
+    """Judges failed jobs."""
 
     def diagnose(self, facts: Facts, bounds: Bounds) -> Failure:
         """Judge one failed job; pure."""
+
+
+class Scheduler(Protocol):
+    """Talks to the scheduler of a target. Every method is a bounded number of calls, however many jobs there are."""
+
+    def look(self, runs: Collection[str]) -> Mapping[str, Mapping[str, Scheduled]]:
+        """Return run id -> external id -> job, of all jobs of these runs that the scheduler has in its hands.
+
+        Ended ones are among them for as long as the scheduler remembers them. Raises SchedulerAway.
+        """
+
+    def account(self, external_ids: Collection[str]) -> Mapping[str, Scheduled] | None:
+        """Return what the books say of ended jobs; None if the scheduler keeps none.
+
+        A job that is not there yet is left out. Raises SchedulerAway.
+        """
+
+    def cancel(self, run: str, external_ids: Collection[str]) -> None:
+        """Have these jobs of a run ended. They end some time after this returns. Raises SchedulerAway."""

@@ -107,12 +107,14 @@ def upgrade() -> None:
         sa.Column("jobs_done", sa.Integer(), nullable=False),
         sa.Column("jobs_failed", sa.Integer(), nullable=False),
         sa.Column("collect_owner", sa.String(length=36), nullable=True),
+        sa.Column("books_until", snakeway.rows.UtcDateTime(timezone=True), nullable=True),
         sa.ForeignKeyConstraint(["run_id"], ["run.id"], ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("run_id", "number"),
     )
     with op.batch_alter_table("attempt", schema=None) as batch_op:
         batch_op.create_index("ix_attempt_collect", ["collect_owner", "id"], unique=False)
+        batch_op.create_index("ix_attempt_books", ["books_until"], unique=False)
         batch_op.create_index("ix_attempt_lease", ["state", "lease_expires_at"], unique=False)
         batch_op.create_index("ix_attempt_queue", ["state", "owner", "id"], unique=False)
 
@@ -205,12 +207,16 @@ def upgrade() -> None:
         sa.Column("started_at", sa.Float(), nullable=True),
         sa.Column("ended_at", sa.Float(), nullable=True),
         sa.Column("external_id", sa.String(length=255), nullable=True),
+        sa.Column("held", sa.String(length=255), nullable=True),
         sa.Column("exit_code", sa.Integer(), nullable=True),
         sa.Column("signal", sa.Integer(), nullable=True),
         sa.Column("message", sa.Text(), nullable=True),
         sa.Column("log_tail", sa.Text(), nullable=True),
         sa.Column("failure_kind", sa.String(length=32), nullable=True),
         sa.Column("failure", sa.JSON(none_as_null=True), nullable=True),
+        sa.Column("scheduler_log", sa.Text(), nullable=True),
+        sa.Column("scheduled", sa.JSON(none_as_null=True), nullable=True),
+        sa.Column("accounted", sa.Boolean(), nullable=False),
         sa.Column("tries", sa.JSON(), nullable=False),
         sa.ForeignKeyConstraint(["attempt_id"], ["attempt.id"], ondelete="CASCADE"),
         sa.ForeignKeyConstraint(["run_id"], ["run.id"], ondelete="CASCADE"),
@@ -287,6 +293,7 @@ def downgrade() -> None:
         batch_op.drop_index("ix_attempt_queue")
         batch_op.drop_index("ix_attempt_lease")
         batch_op.drop_index("ix_attempt_collect")
+        batch_op.drop_index("ix_attempt_books")
 
     op.drop_table("attempt")
     op.drop_table("artifact")

@@ -12,7 +12,7 @@ rule rows:
     conda:
         "../envs/python.yaml"
     resources:
-        mem_mb=100,
+        mem_mb=250,
     params:
         python=interpreter,
         predictor=config["predictor"],
@@ -40,7 +40,7 @@ rule fit:
     conda:
         "../envs/python.yaml"
     resources:
-        mem_mb=100,
+        mem_mb=250,
     params:
         python=interpreter,
     message:

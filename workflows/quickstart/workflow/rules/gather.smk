@@ -18,7 +18,7 @@ rule intervals:
     conda:
         "../envs/python.yaml"
     resources:
-        mem_mb=100,
+        mem_mb=250,
     params:
         python=interpreter,
         confidence=config["confidence"],
@@ -46,7 +46,7 @@ rule table:
     conda:
         "../envs/python.yaml"
     resources:
-        mem_mb=100,
+        mem_mb=250,
     params:
         python=interpreter,
     message:
@@ -76,7 +76,7 @@ rule figure:
     conda:
         "../envs/python.yaml"
     resources:
-        mem_mb=100,
+        mem_mb=250,
     params:
         python=interpreter,
         predictor=config["predictor"],
