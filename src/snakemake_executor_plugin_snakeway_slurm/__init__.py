@@ -9,7 +9,7 @@ import importlib.util
 if importlib.util.find_spec("snakemake_executor_plugin_slurm") is not None:
     from snakemake_executor_plugin_snakeway_slurm.executor import Executor, ExecutorSettings, common_settings
 else:
-    from snakemake_executor_plugin_snakeway_slurm.absent import (
+    from snakemake_executor_plugin_snakeway_slurm.absent import (  # type: ignore[assignment]
         Executor,
         ExecutorSettings,
         common_settings,

@@ -9,10 +9,13 @@ situations on a real cluster:
   the case while the controller is away, and while the user has as many jobs in the queue as is allowed.
 - The end of a job is noticed within `longest_status_pause_s` (the plugin: while no job ends, each pause is 10 s longer
   than the one before, up to 3 minutes).
+- A job that was preempted, or that Slurm has forgotten, has failed (the plugin: waits for it without end), see
+  `overlooked`.
 - Cancelling reaches every job (the plugin: not those whose state is being asked for at that moment, and what waits in
   its own queue is still submitted afterwards).
-- A job's snakemake is started once on its node (the plugin: twice, in the batch step and once more by srun). Jobs with
-  `mpi` call srun themselves in both cases.
+- A job's snakemake is started once on its node (the plugin: twice, in the batch step and once more by srun), and
+  without a search for executor plugins, see `snakeway.node`. Jobs with `mpi` call srun themselves in both cases.
+- Inside an allocation SLURM_CONF is kept (the plugin: takes it away with the other variables of Slurm's).
 - Account and partition that nothing names are left to Slurm, to SBATCH_ACCOUNT and to SBATCH_PARTITION; those that are
   named are judged by sbatch (the plugin: asks sacct, sacctmgr and sinfo before it submits, and fails jobs while the
   accounting database is down).
@@ -29,15 +32,19 @@ from typing import Any
 from snakemake_executor_plugin_slurm import Executor as SlurmExecutor
 from snakemake_executor_plugin_slurm import ExecutorSettings as SlurmSettings
 from snakemake_executor_plugin_slurm import common_settings
+from snakemake_executor_plugin_slurm.utils import delete_slurm_environment
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 from snakemake_interface_executor_plugins.jobs import JobExecutorInterface
 
+from snakemake_executor_plugin_snakeway_slurm.overlooked import Overlooked, states_of
 from snakemake_executor_plugin_snakeway_slurm.patience import last_words, worth_waiting
 from snakemake_logger_plugin_snakeway.identity import run_of
 from snakeway.wire import ENV_RUN, STATE_FOLDER
 
 __all__ = ["Executor", "ExecutorSettings", "common_settings"]
 
+_CONFIGURATION = "SLURM_CONF"  # which cluster; the one variable of Slurm's that does not describe a job
+_NODE = "snakeway.node"
 _REFUSED = "SLURM sbatch failed."  # how the plugin's message begins; what follows is sbatch's own
 
 
@@ -58,13 +65,27 @@ class ExecutorSettings(SlurmSettings):
 class Executor(SlurmExecutor):
     """See the module's text."""
 
+    def __init__(self, workflow: Any, logger: Any) -> None:
+        if "SLURM_JOB_ID" in os.environ:  # snakemake is itself a job: what describes that one is not for its jobs
+            configuration = os.environ.get(_CONFIGURATION)
+            delete_slurm_environment()
+            if configuration is not None:
+                os.environ[_CONFIGURATION] = configuration
+        super().__init__(workflow, logger)
+
     def __post_init__(self, test_mode: bool = False) -> None:
         self._stopping = threading.Event()
+        self._overlooked = Overlooked()
         self._submitted: dict[int, SubmittedJobInfo] = {}  # by id(job): in Slurm's hands, its end not seen yet
         super().__post_init__(test_mode)
         prefix = self.workflow.executor_settings.jobname_prefix
         run = os.environ.get(ENV_RUN) or run_of(Path(STATE_FOLDER).absolute())
         self.run_uuid = f"{prefix}_{run}" if prefix else run
+        self.logger.info(f"The jobs of this run are called {self.run_uuid} in Slurm.")
+
+    def get_python_executable(self) -> str:
+        """Start the job's snakemake without the search for executor plugins."""
+        return f"{super().get_python_executable()} -m {_NODE}"
 
     def additional_general_args(self) -> str:
         """Run the job in the batch step itself, with Snakemake's local executor."""
@@ -117,9 +138,18 @@ class Executor(SlurmExecutor):
         super().report_job_error(job_info, msg, **kwargs)
 
     async def check_active_jobs(self, active_jobs: list[SubmittedJobInfo]) -> AsyncGenerator[SubmittedJobInfo, None]:
-        """Look at the jobs, and keep the next pause short."""
-        async for job_info in super().check_active_jobs(active_jobs):
-            yield job_info
+        """Look at the jobs, end those that the plugin would wait for in vain, and keep the next pause short."""
+        waiting = [job_info async for job_info in super().check_active_jobs(active_jobs)]
+        states = await states_of(self.run_uuid) if waiting else None
+        ids = [str(job_info.external_jobid) for job_info in waiting]
+        over = self._overlooked.look(ids, states) if states is not None else {}
+        for job_info in waiting:
+            id_ = str(job_info.external_jobid)
+            if id_ in over:
+                message = f"SLURM-job '{id_}' failed, SLURM status is: '{over[id_]}'."
+                self.report_job_error(job_info, msg=message, aux_logs=[str((job_info.aux or {}).get("slurm_logfile"))])
+            else:
+                yield job_info
         longest = self.workflow.executor_settings.longest_status_pause_s
         self.next_seconds_between_status_checks = min(self.pause_s, longest)
 

@@ -1,14 +1,25 @@
 """Real servers, real snakemake."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.server import Server
+from tests.support.server import ROOT, Server
+from tests.support.services import need
+from tests.support.slurm import PROGRAMS, Cluster, ensure_users, missing, slurm_cluster
 
 StartServer = Callable[..., Server]
+
+# What makes tests on Slurm quick: how often the executor looks, and how soon it submits again.
+QUICK = {
+    "snakeway-slurm-init-seconds-before-status-checks": 1,
+    "snakeway-slurm-longest-status-pause-s": 2,
+    "snakeway-slurm-submit-retry-s": 2,
+    "latency-wait": 5,
+}
 
 
 @pytest.fixture(scope="session")
@@ -46,3 +57,37 @@ def workflows(tmp_path: Path) -> Callable[..., Path]:
         return tmp_path / "workflows"
 
     return write
+
+
+@pytest.fixture(scope="session")
+def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A Slurm cluster. All tests that use it are in one group, so that there is one and nobody else disturbs it."""
+    need(PROGRAMS, missing=missing(), root=True)
+    ensure_users()
+    with slurm_cluster(tmp_path_factory.mktemp("slurm")) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def cluster(slurm: Cluster) -> Iterator[Cluster]:
+    """The Slurm cluster, whole at the beginning and at the end of each test, whatever the test does to it."""
+    yield slurm
+    slurm.heal()
+
+
+@pytest.fixture
+def slurm_server(cluster: Cluster, start_server: StartServer, tmp_path: Path) -> StartServer:
+    """Starts servers that know the cluster; beside the target `slurm` they have `quick`, which looks more often."""
+    profiles = tmp_path / "profiles"
+    for name in ("local", "slurm"):
+        shutil.copytree(ROOT / "profiles" / name, profiles / name)
+    shutil.copytree(ROOT / "profiles" / "slurm", profiles / "quick")
+    config = profiles / "quick" / "config.yaml"
+    lines = [line for line in config.read_text().splitlines() if not line.startswith(tuple(QUICK))]
+    config.write_text("\n".join([*lines, *(f"{name}: {value}" for name, value in QUICK.items())]) + "\n")
+
+    def start(**options: Any) -> Server:
+        settings = {"SNAKEWAY_SCHEDULER_INTERVAL_S": "1", **cluster.env, **options.pop("settings", {})}
+        return start_server(profiles_dir=profiles, settings=settings, **options)
+
+    return start

@@ -73,7 +73,7 @@ AccountingStoragePort={dbd_port}
 AccountingStoragePass={home}/munge/socket
 AccountingStorageEnforce=associations,limits,qos
 NodeName=node[1-4] NodeHostname={host} NodeAddr=127.0.0.1 Port=[{node_ports}] CPUs=4 RealMemory=64000 State=UNKNOWN
-PartitionName=main Nodes=ALL Default=YES DefMemPerCPU=500 MaxTime=1-00:00:00 State=UP PriorityTier=10
+PartitionName=main Nodes=ALL Default=YES DefMemPerCPU=500 MaxTime=1-00:00:00 State=UP PriorityTier=10 LLN=YES
 PartitionName=leftover Nodes=ALL DefMemPerCPU=500 MaxTime=1-00:00:00 State=UP PriorityTier=1
 """
 
@@ -99,6 +99,7 @@ _ACCOUNTS: tuple[tuple[str, ...], ...] = (
     ("add", "account", "lab", f"cluster={_CLUSTER}", "description=lab", "organization=lab"),
     ("add", "qos", "tight", "set", "MaxSubmitJobsPerUser=2"),
     *(("add", "user", user, "account=lab", f"cluster={_CLUSTER}", "qos=normal,tight") for user in ("root", *USERS)),
+    ("modify", "user", "root", "set", "defaultaccount=lab"),
 )
 
 

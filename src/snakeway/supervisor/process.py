@@ -125,7 +125,10 @@ def left_behind(session: Identity, marker: str, title: str) -> list[int]:
         if stat is None or stat[_STAT_STATE] in ("Z", "X") or pid == os.getpid():
             continue
         number = int(stat[_STAT_SESSION])
-        if marker.encode() in _environment(pid) or _command_line(pid).startswith(title.encode()):
+        environment = _environment(pid)
+        if _is_a_schedulers(environment):
+            continue
+        if marker.encode() in environment or _command_line(pid).startswith(title.encode()):
             signed.append(pid)
             by_session.add(number)
         elif number == session.pid:
@@ -158,6 +161,12 @@ def _stat(pid: int) -> list[str] | None:
     except OSError:
         return None
     return text[text.rindex(")") + 1 :].split()  # the command name before it may hold blanks and parentheses
+
+
+def _is_a_schedulers(environment: list[bytes]) -> bool:
+    """Whether a process is (in) a job that Slurm runs on this very machine: that is found and ended through Slurm."""
+    own = os.environ.get("SLURM_JOB_ID", "").encode()
+    return any(item.startswith(b"SLURM_JOB_ID=") and item.removeprefix(b"SLURM_JOB_ID=") != own for item in environment)
 
 
 def _environment(pid: int) -> list[bytes]:

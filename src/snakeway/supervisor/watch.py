@@ -3,7 +3,7 @@
 import json
 import logging
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -211,19 +211,18 @@ class Watch:
     ) -> Seen:
         """End the attempt, once nothing of it is left on this machine or on a cluster."""
         self._sweep(attempt, claim)
-        if self._clusters is not None and attempt.started_at is not None:
+        books_until = None
+        if self._clusters is not None and self._clusters.scheduler_of(attempt) is not None:
             killed = outcome(exit_, stop_requested=stop_requested) is AttemptState.LOST
             if not self._clusters.settled(attempt, cancel=not killed):
                 return seen
+            if killed and exit_ is not None:  # it has ended with its last job, not with its snakemake
+                exit_ = replace(exit_, ended_at=utc_now().timestamp())
+            books_until = utc_now() + timedelta(seconds=self._settings.scheduler_books_s)
         with self._store.write() as tx:
-            seen.run = end(tx, attempt, exit_, self._settings.max_recoveries, books_until=self._books_until(attempt))
+            seen.run = end(tx, attempt, exit_, self._settings.max_recoveries, books_until=books_until)
         seen.ended = True
         return seen
-
-    def _books_until(self, attempt: AttemptRow) -> datetime | None:
-        if self._clusters is None or self._clusters.scheduler_of(attempt) is None:
-            return None
-        return utc_now() + timedelta(seconds=self._settings.scheduler_books_s)
 
     def _sweep(self, attempt: AttemptRow, claim: Claim | None) -> None:
         shim = identity_in(claim, "shim")

@@ -1,0 +1,13 @@
+#!/bin/sh
+# Installs the Debian packages of the services that tests start themselves. Needs root; may be repeated.
+set -eu
+packages="slurmctld slurmd slurmdbd slurm-client munge mariadb-server sudo"
+missing=""
+for package in $packages; do
+    dpkg-query --show --showformat '${db:Status-Status}\n' "$package" 2>/dev/null | grep -qx installed || missing="$missing $package"
+done
+[ -z "$missing" ] && exit 0
+export DEBIAN_FRONTEND=noninteractive
+apt-get -o DPkg::Lock::Timeout=400 -qq update
+# shellcheck disable=SC2086
+apt-get -o DPkg::Lock::Timeout=400 -qq install -y --no-install-recommends $missing >/dev/null
