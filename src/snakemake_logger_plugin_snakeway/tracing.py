@@ -90,6 +90,8 @@ class Tracing:
         attributes[names.REASON] = job["reason"]
         if tried.external_id is not None:
             attributes[names.EXTERNAL_ID] = tried.external_id
+        if tried.started is not None and not job["local"]:
+            attributes[names.QUEUE_S] = max(0.0, tried.started - tried.since)
         for name, value in job["wildcards"].items():
             attributes[names.WILDCARD + name] = value
         for name, value in job["resources"].items():

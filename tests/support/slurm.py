@@ -156,7 +156,11 @@ class Cluster:
 
     def kill_node(self, node: str) -> None:
         """Have a node vanish with everything that runs on it, as in a loss of power."""
+        ids = self.run("squeue", "--noheader", f"--nodelist={node}", "--format=%i").split()
         self.kill(node)
+        for pid in _pids_called(tuple(f"slurmstepd: [{id_}." for id_ in ids)):  # they would report the jobs' ends
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         for pid in _pids_with(f"SLURMD_NODENAME={node}", f"SLURM_CONF={self.home}"):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -325,6 +329,15 @@ def _pids_with(*signs: str) -> Iterator[int]:
                 continue
             if all(any(item.startswith(sign.encode()) for item in environment) for sign in signs):
                 yield int(entry.name)
+
+
+def _pids_called(titles: tuple[str, ...]) -> Iterator[int]:
+    """Yield the processes whose command line begins with one of ``titles``."""
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with suppress(OSError):
+                if (entry / "cmdline").read_text(errors="replace").startswith(titles):
+                    yield int(entry.name)
 
 
 def main() -> None:

@@ -45,6 +45,7 @@ class Ending:
     """An attempt whose snakemake is gone."""
 
     cancel: bool  # what runs is to be ended as well
+    orderly: bool  # snakemake has seen the end of every job
     clear_since: float | None = None  # monotonic; since when the scheduler has nothing of it
     cancelled: set[str] = field(default_factory=set)
     settled: bool = False
@@ -81,14 +82,14 @@ class Clusters:
         """Return who has the jobs of an attempt; None if they are on this machine, or nobody can tell."""
         return scheduler_for(self._executor_of(attempt))
 
-    def settled(self, attempt: AttemptRow, *, cancel: bool) -> bool:
+    def settled(self, attempt: AttemptRow, *, cancel: bool, orderly: bool = False) -> bool:
         """Whether the scheduler has nothing left of an attempt whose snakemake is gone; asked again at every tick."""
         if self.scheduler_of(attempt) is None:
             return True
         with self._lock:
             ending = self._endings.get(attempt.id)
             if ending is None:
-                ending = self._endings[attempt.id] = Ending(cancel)
+                ending = self._endings[attempt.id] = Ending(cancel, orderly)
                 self._wake.set()
             elif cancel and not ending.cancel:
                 ending.cancel = True
@@ -172,7 +173,9 @@ class Clusters:
         at = time.monotonic()
         ending.clear_since = ending.clear_since or at
         clear_s = at - ending.clear_since
-        if clear_s >= _SURE_AFTER_S and (clear_s >= _BOOKS_PATIENCE_S or not self._failures_open(row)):
+        if (ending.orderly or clear_s >= _SURE_AFTER_S) and (
+            clear_s >= _BOOKS_PATIENCE_S or not self._failures_open(row)
+        ):
             ending.settled = True
         return True
 

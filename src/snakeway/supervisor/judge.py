@@ -63,6 +63,8 @@ def judge_job(
 ) -> Failure:
     """Judge a failed job by its record, and by the ends of its log and of what it wrote to standard error."""
     scheduled = Scheduled.from_json(job.scheduled)
+    if job.scheduler_log is not None and job.logs[:1] == [job.scheduler_log]:  # the only log that holds something
+        log_tail, stderr_tail = "", stderr_tail or log_tail
     facts = Facts(
         rule=job.rule,
         exit_code=job.exit_code,

@@ -166,7 +166,7 @@ class Supervisor:
     def _watch(self, row: AttemptRow, launched_at: datetime | None) -> Watch:
         diagnosis = diagnosis_of(self._catalog, row)
         if row.reason is AttemptReason.OUTSIDE:
-            return OutsideWatch(self._store, self._settings, row, diagnosis)
+            return OutsideWatch(self._store, self._settings, row, diagnosis, self._clusters)
         return Watch(self._store, self._settings, row, diagnosis, launched_at, self._clusters)
 
     def _store_has_queue(self) -> bool:

@@ -12,6 +12,7 @@ from snakeway.model.job import JobState
 from snakeway.rows import AttemptRow, now
 from snakeway.settings import Settings
 from snakeway.store import Store, artifacts, attempts, jobs, outside, runs
+from snakeway.supervisor.cluster import Clusters
 from snakeway.supervisor.end import end
 from snakeway.supervisor.judge import diagnosis_of
 from snakeway.supervisor.watch import Seen, Watch
@@ -27,8 +28,15 @@ _STEP = "run"
 class OutsideWatch(Watch):
     """One attempt by hand. It ends by its own event; without one it is lost when its process is gone, or silent."""
 
-    def __init__(self, store: Store, settings: Settings, attempt: AttemptRow, diagnosis: Diagnosis) -> None:
-        super().__init__(store, settings, attempt, diagnosis, launched_at=None)
+    def __init__(
+        self,
+        store: Store,
+        settings: Settings,
+        attempt: AttemptRow,
+        diagnosis: Diagnosis,
+        clusters: Clusters | None = None,
+    ) -> None:
+        super().__init__(store, settings, attempt, diagnosis, launched_at=None, clusters=clusters)
         self._read_to = -1  # how far the events had been taken in when their tail was last looked at
         self._last: list[Event] = []
 
@@ -74,7 +82,7 @@ class OutsideWatch(Watch):
             current = attempts.get(tx, attempt.id)
             if current is not None and current.heard_at != attempt.heard_at:
                 return seen
-            seen.run = end(tx, attempt, exit_, 0, refused=why)
+            seen.run = end(tx, attempt, exit_, 0, refused=why, books_until=self._books_until(attempt))
             if seen.run is not None:
                 outside.show_newest(tx, seen.run)
             if current is not None and current.state is not AttemptState.LOST:

@@ -211,18 +211,23 @@ class Watch:
     ) -> Seen:
         """End the attempt, once nothing of it is left on this machine or on a cluster."""
         self._sweep(attempt, claim)
-        books_until = None
-        if self._clusters is not None and self._clusters.scheduler_of(attempt) is not None:
+        if self._clusters is not None and not attempt.dry_run and self._clusters.scheduler_of(attempt) is not None:
             killed = outcome(exit_, stop_requested=stop_requested) is AttemptState.LOST
-            if not self._clusters.settled(attempt, cancel=not killed):
+            orderly = exit_ is not None and exit_.exit_code == 0
+            if not self._clusters.settled(attempt, cancel=not killed, orderly=orderly):
                 return seen
             if killed and exit_ is not None:  # it has ended with its last job, not with its snakemake
                 exit_ = replace(exit_, ended_at=utc_now().timestamp())
-            books_until = utc_now() + timedelta(seconds=self._settings.scheduler_books_s)
         with self._store.write() as tx:
-            seen.run = end(tx, attempt, exit_, self._settings.max_recoveries, books_until=books_until)
+            seen.run = end(tx, attempt, exit_, self._settings.max_recoveries, books_until=self._books_until(attempt))
         seen.ended = True
         return seen
+
+    def _books_until(self, attempt: AttemptRow) -> datetime | None:
+        """Return how long a scheduler's books are to be asked about the attempt's jobs; None if there are no books."""
+        if self._clusters is None or attempt.dry_run or self._clusters.scheduler_of(attempt) is None:
+            return None
+        return utc_now() + timedelta(seconds=self._settings.scheduler_books_s)
 
     def _sweep(self, attempt: AttemptRow, claim: Claim | None) -> None:
         shim = identity_in(claim, "shim")

@@ -31,6 +31,7 @@ RESOURCE = "snakemake.resources."  # then the resource's name
 THREADS = "snakemake.threads"
 REASON = "snakemake.reason"
 EXTERNAL_ID = "snakemake.external_id"
+QUEUE_S = "snakemake.queue_s"
 EXIT_CODE = "snakemake.exit_code"
 VERSION = "snakemake.version"
 DIRECTORY = "snakemake.directory"

@@ -41,7 +41,8 @@ _BEFORE = re.compile(
 )
 _BEHIND = re.compile(
     r"^(?:RuleException:|\[\w{3} \w{3} +\d+ [\d:]+ \d{4}\]\n(?:Error|Finished)|Error in (?:rule|group) "
-    r"|Shutting down, this might|Exiting because a job execution failed|Waiting at most \d+ seconds)",
+    r"|Will exit after finishing|Shutting down, this might"
+    r"|Exiting because a job execution failed|Waiting at most \d+ seconds)",
     re.MULTILINE,
 )
 _EXIT = re.compile(r"returned non-zero exit status (\d+)|died with <Signals\.\w+: (\d+)>")
@@ -90,7 +91,6 @@ def _as_on_the_node(facts: Facts) -> Facts:
         facts,
         exit_code=code,
         signal=number,
-        log_tail="" if facts.log_tail == log else facts.log_tail,
         stderr_tail=own_words(log),
         message=log[missing:] if missing >= 0 else "",
     )
