@@ -114,4 +114,8 @@ def test_a_run_that_is_cancelled_while_its_orphans_run_leaves_none(
     kill(server, "snakemake")
     wait_until(lambda: len(cluster.jobs(run_id)) == 2 or None, timeout_s=60, what="the waiting jobs to be cancelled")
     server.request("POST", f"/runs/{run_id}/cancel")
-    assert ended(server, cluster, run_id, timeout_s=60)["state"] == "cancelled"
+    run = ended(server, cluster, run_id, timeout_s=60)
+    assert run["state"] == "cancelled"
+    assert run["error"] == (
+        "Cancelled on request. Jobs that it left in the scheduler, and that were cancelled there: 6."
+    )

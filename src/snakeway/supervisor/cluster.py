@@ -96,6 +96,12 @@ class Clusters:
                 self._wake.set()
             return ending.settled
 
+    def cancelled(self, attempt_id: str) -> int:
+        """Return how many jobs were found in the scheduler, and cancelled, after the attempt's snakemake was gone."""
+        with self._lock:
+            ending = self._endings.get(attempt_id)
+            return len(ending.cancelled) if ending is not None else 0
+
     def forget(self, attempt_id: str) -> None:
         """Forget an attempt that has ended, or that another supervisor has taken over."""
         with self._lock:

@@ -14,6 +14,7 @@ from snakeway.rows import AttemptRow, RunRow, now
 from snakeway.store import Transaction, attempts, gates, jobs, runs
 
 _SENTENCE_LENGTH = 1000
+_LEFT = "Jobs that it left in the scheduler, and that were cancelled there: {}."
 
 
 def end(
@@ -24,11 +25,13 @@ def end(
     *,
     refused: str | None = None,
     books_until: datetime | None = None,
+    cancelled: int = 0,
 ) -> RunRow | None:
     """Move a held attempt to its end; None when the lease was lost meanwhile, and nothing was changed.
 
     ``exit_`` None means that its process is gone without a word; ``refused`` that none was started, and why;
-    ``books_until`` how long a scheduler's books are to be asked about its jobs.
+    ``books_until`` how long a scheduler's books are to be asked about its jobs; ``cancelled`` how many of them its
+    snakemake had left in the scheduler, where they were cancelled.
 
     Crash before the commit: the attempt is still held and its exit.json still there, so it is ended again. Crash after
     it: only the collecting of outputs is left, and ``collect_owner`` remembers that.
@@ -58,7 +61,7 @@ def end(
         "ended_at": ended_at,
         "exit_code": exit_.exit_code if exit_ else None,
         "exit_signal": exit_.signal if exit_ else None,
-        "error": error,
+        "error": f"{error} {_LEFT.format(cancelled)}" if cancelled and error else error,
         "failure": failure,
         "gates_only": gates_only,
         "suggestion": _suggestion(state, failure, failed),

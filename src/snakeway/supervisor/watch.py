@@ -216,10 +216,18 @@ class Watch:
             orderly = exit_ is not None and exit_.exit_code == 0
             if not self._clusters.settled(attempt, cancel=not killed, orderly=orderly):
                 return seen
-            if killed and exit_ is not None:  # it has ended with its last job, not with its snakemake
+            if exit_ is not None and exit_.exit_code is None:  # it ended with its last job, not with its snakemake
                 exit_ = replace(exit_, ended_at=utc_now().timestamp())
+        cancelled = self._clusters.cancelled(attempt.id) if self._clusters is not None else 0
         with self._store.write() as tx:
-            seen.run = end(tx, attempt, exit_, self._settings.max_recoveries, books_until=self._books_until(attempt))
+            seen.run = end(
+                tx,
+                attempt,
+                exit_,
+                self._settings.max_recoveries,
+                books_until=self._books_until(attempt),
+                cancelled=cancelled,
+            )
         seen.ended = True
         return seen
 
