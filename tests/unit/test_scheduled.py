@@ -172,5 +172,6 @@ class TestEfficiency:
 
     def test_all_rules_together(self) -> None:
         cpu, memory = overall([job(), job(cpu_s=0.0, max_rss_mb=100.0, mem_mb=3000.0), Scheduled("COMPLETED")])
-        assert (cpu, memory) == (pytest.approx(150 / 400), pytest.approx(700 / 4000))
+        assert cpu == pytest.approx(150 / 400)
+        assert memory == pytest.approx(700 / 4000)
         assert overall([]) == (None, None)
