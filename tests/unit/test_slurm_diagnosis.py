@@ -1,4 +1,4 @@
-"""Why jobs on Slurm failed. Logs are those of jobs on Slurm 22.05 with Snakemake 9.27; lines of slurmstepd are its own."""
+"""Why jobs on Slurm failed. The logs are those of jobs on Slurm 22.05 with Snakemake 9.27."""
 
 from typing import Any
 
@@ -123,9 +123,7 @@ JOBS: list[tuple[dict[str, Any], FailureKind, str, dict[str, Any] | None]] = [
         MORE_MEMORY,
     ),
     (
-        {
-            "stderr_tail": "slurmstepd: error: StepId=2.batch exceeded memory limit (812654592 > 734003200), being killed"
-        },
+        {"stderr_tail": "slurmstepd: error: StepId=2.batch exceeded memory limit (8126545 > 7340032), being killed"},
         K.OUT_OF_MEMORY,
         "Out of memory",
         MORE_MEMORY,
@@ -172,7 +170,7 @@ JOBS: list[tuple[dict[str, Any], FailureKind, str, dict[str, Any] | None]] = [
     (
         {
             "stderr_tail": f"{BEFORE}Waiting at most 2 seconds for missing files:\nmodel (missing locally)\n"
-            'MissingOutputException in rule fit in file "/somewhere/Snakefile", line 11:\nJob 0 completed successfully, but\n'
+            'MissingOutputException in rule fit in file "/somewhere/Snakefile", line 11:\nJob 0 completed successfully\n'
             "model (missing locally, parent dir not present)\nShutting down, this might take some time.\n"
         },
         K.MISSING_OUTPUT,

@@ -71,7 +71,7 @@ class SlurmDiagnosis:
 
 
 def own_words(log: str, shell: str = "") -> str:
-    """Return what a job itself wrote to its Slurm log: neither Snakemake's lines, its command among them, nor Slurm's."""
+    """Return what a job itself wrote to its Slurm log: neither Snakemake's lines nor Slurm's, nor its command."""
     text = _SLURMSTEPD.sub("", log).replace(_COMMAND + shell, _COMMAND, 1)
     behind = _BEHIND.search(text)
     if behind is not None:
