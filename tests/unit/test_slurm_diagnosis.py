@@ -170,7 +170,7 @@ JOBS: list[tuple[dict[str, Any], FailureKind, str, dict[str, Any] | None]] = [
     (
         {
             "stderr_tail": f"{BEFORE}Waiting at most 2 seconds for missing files:\nmodel (missing locally)\n"
-            'MissingOutputException in rule fit in file "/somewhere/Snakefile", line 11:\nJob 0 completed successfully\n'
+            'MissingOutputException in rule fit in file "/somewhere/Snakefile", line 11:\nJob 0 completed\n'
             "model (missing locally, parent dir not present)\nShutting down, this might take some time.\n"
         },
         K.MISSING_OUTPUT,
