@@ -7,7 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from snakeway.model.failure import Bounds, Facts, Failure, FailureKind
+from snakeway.model.job import Job
 from snakeway.model.scheduled import Phase, Scheduled
+from snakeway.settings import Settings
+from snakeway.supervisor.judge import judge_job
 from snakeway.targets.slurm import SlurmDiagnosis
 from snakeway.targets.slurm.diagnosis import own_words
 
@@ -231,6 +234,13 @@ def test_exit_code_and_signal_are_those_of_the_command() -> None:
 )
 def test_slurm_is_quoted(facts: dict[str, Any], words: str | None) -> None:
     assert judged(**facts).scheduler == words
+
+
+def test_where_slurm_keeps_what_the_job_wrote_stands_with_the_failure() -> None:
+    settings = Settings.model_construct(suggest_mem_mb_max=10_000, suggest_runtime_min_max=600)
+    job = Job(7, rule="fit", message=message("TIMEOUT"), scheduler_log=".snakemake/slurm_logs/rule_fit/3.log")
+    failure = judge_job(SlurmDiagnosis(), settings, job, None, log_tail="", stderr_tail="")
+    assert (failure.kind, failure.stderr) == (K.TIME_LIMIT, job.scheduler_log)
 
 
 @pytest.mark.parametrize(
