@@ -198,7 +198,7 @@ def test_a_job_that_is_refused(slurm: Slurm, tmp_path: Path) -> None:
     slurm.has("sbatch", "echo 'sbatch: error: Batch job submission failed: Invalid account' >&2; exit 1")
     found = look(tmp_path)
     assert found["slurm job"].state == "fail"
-    assert "Invalid account" in found["slurm job"].said
+    assert found["slurm job"].said == "sbatch refused it: Invalid account"
     assert "SBATCH_ACCOUNT" in found["slurm job"].advice
     assert not (tmp_path / "scancel-was-asked").exists()
 
@@ -231,6 +231,14 @@ def test_a_job_that_leaves_no_file_has_seen_another_folder(
     assert found["shared folder"].state == "fail"
     assert f"job 42 has ended ({state})" in found["shared folder"].said
     assert "slurm job" not in found
+
+
+def test_a_data_folder_that_cannot_be_written_to(slurm: Slurm, tmp_path: Path) -> None:
+    (tmp_path / "data").touch()
+    found = look(tmp_path)
+    assert found["shared folder"].state == "fail"
+    assert "cannot be written to" in found["shared folder"].said
+    assert not (tmp_path / "sbatch-was-asked").exists()
 
 
 def test_a_folder_that_looks_the_same_and_is_another(slurm: Slurm, tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ _LATE_S = 10.0  # by which a file of a node may be seen later here
 _PAUSE_S, _LONGEST_PAUSE_S = 0.3, 2.0  # between two looks at the job
 _CLOCK_S = 5
 _SHORT_AGE_S = 60
+_REFUSED = "Batch job submission failed: "  # sbatch's; what follows is the reason
 _SITE = "give them to sbatch with SBATCH_ACCOUNT, SBATCH_PARTITION and SBATCH_QOS, or in the profile"
 _LOST = "'snakeway efficiency' stays empty, and who cancelled a job and how much memory it used is not known"
 
@@ -142,7 +143,13 @@ def _accounting(kind: str) -> Finding:
 
 def _job(cluster: _Cluster) -> Iterator[Finding]:
     made = not cluster.data_dir.exists()
-    cluster.data_dir.mkdir(parents=True, exist_ok=True)
+    try:
+        cluster.data_dir.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=cluster.data_dir).close()
+    except OSError as error:
+        said = f"{cluster.data_dir} cannot be written to: {error.strerror}"
+        yield Finding("shared folder", "fail", said, "set SNAKEWAY_DATA_DIR to a folder that all nodes see as well")
+        return
     with tempfile.TemporaryDirectory(prefix="doctor-", dir=cluster.data_dir, ignore_cleanup_errors=True) as folder:
         yield from _job_in(cluster, Path(folder).resolve())
     if made:
@@ -160,7 +167,8 @@ def _job_in(cluster: _Cluster, folder: Path) -> Iterator[Finding]:
     try:
         told = _ask("sbatch", *options, f"--output={folder}/log", *asks, str(script), str(folder), *cluster.command)
     except _Silent as silence:
-        yield Finding("slurm job", "fail", f"sbatch refused it: {silence}", f"if account, partition or QOS: {_SITE}")
+        why = str(silence).rpartition(_REFUSED)[2]
+        yield Finding("slurm job", "fail", f"sbatch refused it: {why}", f"if account, partition or QOS: {_SITE}")
         return
     id_ = told.strip().partition(";")[0]
     try:
@@ -258,7 +266,7 @@ def _ask(*argv: str) -> str:
 
     What an allocation around this process sets for its own jobs is not for this one.
     """
-    foreign = ("SQUEUE_", "SACCT_", "SLURM_")
+    foreign = ("SQUEUE_", "SACCT_", "SLURM_", "SBATCH_WAIT")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign) or name == "SLURM_CONF"}
     try:
         done = subprocess.run(  # noqa: S603  Slurm's commands, with arguments of our own making and of the profile
