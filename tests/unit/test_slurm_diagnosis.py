@@ -159,7 +159,6 @@ JOBS: list[tuple[dict[str, Any], FailureKind, str, dict[str, Any] | None]] = [
     ({"scheduler": ended("FAILED", exit_code=1), "stderr_tail": log()}, K.EXIT_CODE, "Exit code 3", None),
     ({"stderr_tail": log("no such sample\n")}, K.EXIT_CODE, "Exit code 3: no such sample", None),
     ({"log_tail": "in its log\n", "stderr_tail": log("beside it\n")}, K.EXIT_CODE, "Exit code 3: in its log", None),
-    ({"log_tail": log("it\n"), "stderr_tail": log("it\n")}, K.EXIT_CODE, "Exit code 3: it", None),
     ({"stderr_tail": log("I exceeded memory limit 3 times\n")}, K.EXIT_CODE, "3 times", None),
     ({"stderr_tail": log("MemoryError\n")}, K.OUT_OF_MEMORY, "Out of memory: MemoryError", MORE_MEMORY),
     ({"stderr_tail": log(end="returned non-zero exit status 139")}, K.SIGNAL, "SIGSEGV ended it", None),
@@ -241,6 +240,9 @@ def test_where_slurm_keeps_what_the_job_wrote_stands_with_the_failure() -> None:
     job = Job(7, rule="fit", message=message("TIMEOUT"), scheduler_log=".snakemake/slurm_logs/rule_fit/3.log")
     failure = judge_job(SlurmDiagnosis(), settings, job, None, log_tail="", stderr_tail="")
     assert (failure.kind, failure.stderr) == (K.TIME_LIMIT, job.scheduler_log)
+    alone = Job(7, rule="fit", logs=["3.log"], scheduler_log="3.log")  # a rule without a log of its own
+    failure = judge_job(SlurmDiagnosis(), settings, alone, None, log_tail=log("no such sample\n"), stderr_tail="")
+    assert failure.summary == "Exit code 3: no such sample"
 
 
 @pytest.mark.parametrize(
