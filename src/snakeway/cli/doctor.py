@@ -3,11 +3,11 @@
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from snakeway.cli import checks, options, output
+from snakeway.cli import checks, complete, options, output
 from snakeway.cli.checks import Finding
 from snakeway.cli.connect import connect
 from snakeway.cli.failures import FAILED
@@ -29,14 +29,30 @@ _COLUMNS: list[Column[Finding]] = [
 ]
 
 
-def doctor(as_json: options.Json = False) -> None:
+def doctor(
+    target: Annotated[
+        str | None,
+        typer.Option(
+            "--target",
+            "-t",
+            metavar="NAME",
+            help="Look at this target's cluster as well; runs a short job there.",
+            autocompletion=complete.targets,
+        ),
+    ] = None,
+    as_json: options.Json = False,
+) -> None:
     """Check this installation, and the server.
 
     Programs, packages, folders, database, workflows, targets; the server, if there is one. Changes nothing. Exits
     with 1 if a check fails; warnings are about what only some need. When the output is not a terminal, the columns
     are: ok, warn or fail; check; what was found; what to do.
+
+    With --target, on a machine from which jobs are submitted, also what a target on Slurm needs: its commands,
+    controller, partitions and accounting, and by a job of at most a minute, whether a node sees the data folder and
+    Snakemake, has the right time, and has Apptainer.
     """
-    findings = list(examine())
+    findings = list(examine(target))
     if as_json:
         output.document([asdict(finding) for finding in findings])
     else:
@@ -45,13 +61,15 @@ def doctor(as_json: options.Json = False) -> None:
         raise typer.Exit(FAILED)
 
 
-def examine() -> Iterator[Finding]:
+def examine(target: str | None = None) -> Iterator[Finding]:
     """Yield everything that is found. A check that breaks is a finding itself, and the others go on."""
     yield from _safely("python", checks.python)
     yield from _safely("programs", checks.programs)
     yield from _safely("server part", _server_part)
     yield from _safely("opentelemetry", checks.open_telemetry)
     yield from _safely("server", _server)
+    if target is not None:
+        yield from _safely(f"target {target}", lambda: _target(target))
 
 
 def _safely(name: str, check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
@@ -144,6 +162,24 @@ def _targets(settings: "Settings") -> Iterator[Finding]:
     elif not found:
         advice = "set SNAKEWAY_PROFILES_DIR to a folder with a profile in each of its subfolders"
         yield Finding("targets", "fail", f"none in {settings.profiles_dir}", advice)
+
+
+def _target(name: str) -> Iterator[Finding]:
+    try:
+        server_part("bootstrap")
+        from snakeway.catalog import Catalog
+
+        settings = read_settings()
+        target = Catalog(settings).target(name)
+    except SnakewayError as error:
+        yield Finding(f"target {name}", "fail", error.detail, "it must be usable on this machine to be looked at")
+        return
+    from snakeway.cli import slurm_checks
+
+    if target.executor not in slurm_checks.EXECUTORS:
+        yield Finding(f"target {name}", "ok", f"executor {target.executor}: there is no cluster to look at")
+        return
+    yield from slurm_checks.slurm(target.profile, settings.data_dir, target.snakemake)
 
 
 def _server() -> Iterator[Finding]:

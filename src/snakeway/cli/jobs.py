@@ -61,7 +61,7 @@ def jobs(
     """List the jobs of a run's newest attempt.
 
     When the output is not a terminal, the columns are: attempt, job, state, rule, wildcards, try, threads, submitted,
-    started, ended, external id, exit code, signal, kind of failure, message.
+    started, ended, external id, exit code, signal, kind of failure, message, and the node or why it waits.
     """
     states = [*(state or []), *((JobState.FAILED, JobState.LOST) if failed else ())]
     with connect() as client:

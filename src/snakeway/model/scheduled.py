@@ -1,5 +1,6 @@
 """What a scheduler says of a job, and how well the job used what it was given."""
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from enum import StrEnum
@@ -17,6 +18,15 @@ class Phase(StrEnum):
     QUEUED = "queued"
     RUNNING = "running"
     ENDED = "ended"
+
+
+# What was known before and does not hold any more: a job that the scheduler has queued again has neither end nor place.
+_OF_AN_END = frozenset({"ended_at", "succeeded", "exit_code", "signal"})
+_NOT_KEPT = {
+    Phase.QUEUED: _OF_AN_END | {"reason", "started_at", "host"},
+    Phase.RUNNING: _OF_AN_END | {"reason"},
+    Phase.ENDED: frozenset({"reason"}),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +67,8 @@ class Scheduled:
             return self
         if before.final and not self.final:
             return before
-        unknown = [member.name for member in fields(self) if getattr(self, member.name) in (None, "")]
-        return replace(self, **{name: getattr(before, name) for name in unknown if name != "reason"})
+        unknown = {member.name for member in fields(self) if getattr(self, member.name) in (None, "")}
+        return replace(self, **{name: getattr(before, name) for name in unknown - _NOT_KEPT[self.phase]})
 
     @property
     def elapsed_s(self) -> float | None:
@@ -134,7 +144,7 @@ def _suggestion(
 ) -> dict[str, Any] | None:
     told: dict[str, Any] = {}
     if cpu_ratio is not None and cpus is not None and cpus > 1 and cpu_ratio * _WASTE < 1:
-        told["set_threads"] = {rule: max(1, round(cpu_ratio * cpus + 0.5))}
+        told["set_threads"] = {rule: max(1, math.ceil(cpu_ratio * cpus))}
     if peak is not None and mem_mb is not None:
         enough = -int(-peak * _ROOM // _MEM_STEP_MB) * _MEM_STEP_MB
         if enough * _WASTE < mem_mb:

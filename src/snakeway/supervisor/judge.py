@@ -1,6 +1,7 @@
 """Has failed jobs judged: collects the facts about each and asks the target's diagnosis."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from snakeway.catalog import Catalog
 from snakeway.errors import SnakewayError
@@ -79,4 +80,5 @@ def judge_job(
         oom_killed=oom_killed,
         scheduler=scheduled,
     )
-    return diagnosis.diagnose(facts, Bounds(settings.suggest_mem_mb_max, settings.suggest_runtime_min_max))
+    failure = diagnosis.diagnose(facts, Bounds(settings.suggest_mem_mb_max, settings.suggest_runtime_min_max))
+    return replace(failure, stderr=failure.stderr or job.scheduler_log)

@@ -25,9 +25,9 @@ _TOLD_STATE = re.compile(r"SLURM status is: '([A-Z_]+)")  # in the message of th
 _REFUSED = "SLURM sbatch failed."
 _SBATCH_SAID = re.compile(r"sbatch: error: (?:Batch job submission failed: )?([^\n']+)")
 # slurmstepd's own lines in the job's log: it measures (jobacct_gather) or the kernel tells it (cgroup).
-_OVER_MEMORY = re.compile(r"[Ee]xceeded (?:job |step )?memory limit|oom[-_ ]kill", re.IGNORECASE)
+_OVER_MEMORY = re.compile(r"^slurmstepd.*(?:exceeded (?:job |step )?memory limit|oom[-_ ]kill)", re.I | re.M)
 _SLURMSTEPD = re.compile(r"^slurmstepd.*$\n?", re.MULTILINE)
-_CANCELLED_AT = re.compile(r"\*\*\* (?:JOB|STEP) \S+ ON \S+ CANCELLED AT \S+(?: DUE TO ([A-Z ]+))? \*\*\*")
+_CANCELLED_AT = re.compile(r"\*\*\* (?:JOB|STEP) \S+ ON \S+ CANCELLED AT \S+(?: DUE TO ([A-Z ]+)[^*\n]*)? \*\*\*")
 _MISSING_OUTPUT = "MissingOutputException"
 _LONGEST_WORDS = 300
 _DUE_TO = {
@@ -37,7 +37,9 @@ _DUE_TO = {
 }
 # What the snakemake on the node says before and behind the job's own words.
 _BEFORE = re.compile(
-    r"^(?:Shell command: .*|Activating .*|rule .*:|Job \d+: .*|Reason: .*|Execute \d+ jobs\.\.\.)$\n", re.M
+    r"^(?:Shell command: .*|Activating .*|(?:local)?(?:rule|checkpoint) \w+:(?:\n    .*)*|Job \d+: .*|Reason: .*"
+    r"|Execute \d+ jobs\.\.\.)$\n",
+    re.M,
 )
 _BEHIND = re.compile(
     r"^(?:RuleException:|\[\w{3} \w{3} +\d+ [\d:]+ \d{4}\]\n(?:Error|Finished)|Error in (?:rule|group) "
@@ -45,6 +47,7 @@ _BEHIND = re.compile(
     r"|Exiting because a job execution failed|Waiting at most \d+ seconds)",
     re.MULTILINE,
 )
+_COMMAND = "Shell command: "
 _EXIT = re.compile(r"returned non-zero exit status (\d+)|died with <Signals\.\w+: (\d+)>")
 
 
@@ -67,9 +70,9 @@ class SlurmDiagnosis:
         return replace(failure, scheduler=_words(facts), host=_host(facts))
 
 
-def own_words(log: str) -> str:
-    """Return what a job itself wrote to its Slurm log: neither Snakemake's lines nor Slurm's."""
-    text = _SLURMSTEPD.sub("", log)
+def own_words(log: str, shell: str = "") -> str:
+    """Return what a job itself wrote to its Slurm log: neither Snakemake's lines nor Slurm's, nor its command."""
+    text = _SLURMSTEPD.sub("", log).replace(_COMMAND + shell, _COMMAND, 1)
     behind = _BEHIND.search(text)
     if behind is not None:
         text = text[: behind.start()]
@@ -91,7 +94,7 @@ def _as_on_the_node(facts: Facts) -> Facts:
         facts,
         exit_code=code,
         signal=number,
-        stderr_tail=own_words(log),
+        stderr_tail=own_words(log, facts.shell),
         message=log[missing:] if missing >= 0 else "",
     )
 

@@ -4,6 +4,7 @@ States and fields are those of Slurm's manual pages squeue(1) and sacct(1), from
 since the epoch because SLURM_TIME_FORMAT asks for that.
 """
 
+import math
 import pwd
 import re
 from collections.abc import Iterator
@@ -25,10 +26,13 @@ _QUEUED = frozenset(
 _RUNNING = frozenset({"RUNNING", "COMPLETING", "RESIZING", "SIGNALING", "STAGE_OUT", "STOPPED", "SUSPENDED"})
 _SUCCEEDED = "COMPLETED"
 _MB = {"K": 1 / 1024, "M": 1.0, "G": 1024.0, "T": 1024.0**2, "P": 1024.0**3, "": 1 / 1024**2}
-_SIZE = re.compile(r"([\d.]+)([KMGTP]?)[Bnc]?")  # sacct before version 21.08 ends ReqMem with n or c: per node, per CPU
-_TIME = re.compile(r"(?:(\d+)-)?(?:(\d+):)?(\d+):([\d.]+)")  # [days-][hours:]minutes:seconds
+_SIZE = re.compile(
+    r"(\d{1,18}(?:\.\d*)?)([KMGTP]?)[Bnc]?"
+)  # sacct before version 21.08 ends ReqMem with n or c: per node, per CPU
+_TIME = re.compile(r"(?:(\d{1,9})-)?(?:(\d{1,9}):)?(\d{1,9}):(\d+(?:\.\d*)?)")  # [days-][hours:]minutes:seconds
 _NOTHING = frozenset({"", "None", "Unknown", "N/A", "None assigned", "(null)"})
-_CANCELLED_BY = re.compile(r"CANCELLED by (\d+)")
+_CANCELLED_BY = re.compile(r"CANCELLED by (\d{1,20})\b")
+_LONGEST_COUNT = 18  # digits; what is longer is no count, and Python refuses to read the longest
 _REAL_SIGNALS = range(1, 65)  # sacct gives 125 as the signal of a step that ran out of memory
 
 
@@ -139,10 +143,11 @@ def _text(text: str) -> str:
 
 def _number(text: str) -> float | None:
     try:
-        return float(text)
+        number = float(text)
     except ValueError:
         return None
+    return number if math.isfinite(number) else None
 
 
 def _count(text: str) -> int | None:
-    return int(text) if text.isascii() and text.isdigit() else None
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= _LONGEST_COUNT else None
