@@ -257,6 +257,20 @@ def test_snakemake_may_itself_be_a_job_of_slurm(cluster: Cluster, tmp_path: Path
     assert login.snakeway("status") != ""
 
 
+def test_the_doctor_finds_a_healthy_cluster_and_a_dead_one(cluster: Cluster, tmp_path: Path) -> None:
+    env = {**cluster.env, "SNAKEWAY_DATA_DIR": str(tmp_path / "data"), "SNAKEWAY_PROFILES_DIR": str(ROOT / "profiles")}
+    env["SNAKEWAY_WORKFLOWS_DIR"] = str(ROOT / "workflows")
+    login = Login(tmp_path / "login", steps(1), **env)
+    found = {
+        line["check"]: line["state"] for line in json.loads(login.snakeway("doctor", "--target", "slurm", "--json"))
+    }
+    checks = ("slurm controller", "slurm accounting", "slurm job", "shared folder", "node clock", "node snakemake")
+    assert {name: found[name] for name in checks} == dict.fromkeys(checks, "ok")
+    cluster.stop("slurmctld")
+    sick = json.loads(login.snakeway("doctor", "--target", "slurm", "--json", code=1))
+    assert {line["check"] for line in sick if line["state"] == "fail"} == {"slurm controller"}
+
+
 def test_questions_to_slurm_do_not_grow_with_the_jobs(
     cluster: Cluster, slurm_server: StartServer, workflows: Callable[..., Path], tmp_path: Path
 ) -> None:
