@@ -21,7 +21,7 @@ from snakemake_logger_plugin_snakeway.guard import Guard
 from snakemake_logger_plugin_snakeway.markers import Markers
 from snakemake_logger_plugin_snakeway.scheduler import Hold, Submission
 from snakemake_logger_plugin_snakeway.watch import Try, Watch
-from snakeway.wire import TEXT_BYTES, EventType, EventWriter
+from snakeway.wire import TEXT_BYTES, EventType, EventWriter, exit_on_node
 
 if TYPE_CHECKING:
     from snakemake_logger_plugin_snakeway.tracing import Tracing
@@ -123,6 +123,9 @@ class Jobs:
         said = log_of(record) or end_of_log(self._directory, file_names(logs))
         tried = self._open.get(job)
         elsewhere = tried.scheduler_log if tried is not None else None
+        stderr_tail = end_of_scheduler_log(self._directory, elsewhere) if elsewhere else stderr_of(record)
+        if elsewhere and code is None:  # its command was not started here
+            code = exit_on_node(stderr_tail)
         self._fail(
             job,
             record.created,
@@ -131,7 +134,7 @@ class Jobs:
             said=said,
             code=code,
             external_id=external_id,
-            stderr_tail=end_of_scheduler_log(self._directory, elsewhere) if elsewhere else stderr_of(record),
+            stderr_tail=stderr_tail,
             oom_killed=oom_killed(record),
         )
 

@@ -273,3 +273,18 @@ def read_end(path: Path, max_bytes: int) -> bytes:
             return file.read(max_bytes)
     except OSError:
         return b""
+
+
+def exit_on_node(log: str) -> int | None:
+    """Return how a job's command ended, as the log of the snakemake tells that ran it on its node; None if it does not.
+
+    In the way of `subprocess`, whose words these are: negative means killed by that signal.
+    """
+    ends = _EXIT_ON_NODE.findall(log)
+    if not ends:
+        return None
+    code, number = ends[-1]
+    return int(code) if code else -int(number)
+
+
+_EXIT_ON_NODE = re.compile(r"returned non-zero exit status (\d{1,3})\b|died with <Signals\.\w+: (\d{1,2})>")

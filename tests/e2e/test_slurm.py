@@ -169,6 +169,29 @@ def test_a_limit_on_jobs_in_the_queue_is_waited_for_and_shown(
     assert {job["held"] for job in server.jobs(run_id)} == {None}
 
 
+def test_a_gate_may_be_a_job_on_a_node(slurm_server: StartServer, workflows: Callable[..., Path]) -> None:
+    text = """
+rule release:
+    input: "gate.json"
+    output: "released.txt"
+    shell: "cp {input} {output}"
+
+rule review:
+    output: "gate.json"
+    shell: "snakeway gate {output} --title 'Is it good?'"
+"""
+    server = slurm_server(workflows_dir=workflows(gated=text))
+    run_id = server.submit("gated", target="quick")
+    wait_until(
+        lambda: server.get(f"/runs/{run_id}")["state"] == "paused" or None, timeout_s=60, what="the run to be paused"
+    )
+    (gate,) = server.get(f"/runs/{run_id}/gates")["items"]
+    body = {"gate": gate["name"], "verdict": "approved", "digest": gate["digest"]}
+    answer = server.request("POST", f"/runs/{run_id}/decisions", json=body)
+    assert answer.is_success, answer.text
+    assert server.end_of(run_id, timeout_s=90)["state"] == "succeeded"
+
+
 def test_cancelling_leaves_nothing_in_slurm(
     cluster: Cluster, slurm_server: StartServer, workflows: Callable[..., Path]
 ) -> None:

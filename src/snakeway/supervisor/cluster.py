@@ -21,6 +21,7 @@ from snakeway.catalog import Catalog
 from snakeway.directory import run_directory
 from snakeway.errors import SnakewayError, Unavailable
 from snakeway.model.attempt import AttemptReason
+from snakeway.model.failure import FailureKind
 from snakeway.model.job import Job, JobState, blame
 from snakeway.model.scheduled import Phase, Scheduled
 from snakeway.rows import AttemptRow, now
@@ -213,24 +214,30 @@ class Clusters:
                 scheduled.account_without_books(tx, attempt_id)
 
     def _note(self, row: AttemptRow, said: Mapping[str, Scheduled]) -> None:
-        """Store what is said, and judge failed jobs again that are now known better."""
+        """Store what is said, then judge failed jobs again that are now known better."""
         if not said:
             return
         with self._store.write() as tx:
             if runs.lock(tx, row.run_id) is None:
                 return
             changed = scheduled.note(tx, row.run_id, row.id, said)
-            self._judge_again(row, changed)
-            jobs.save(tx, row.run_id, row.id, (job for job in changed if job.state is JobState.FAILED))
+        failed = [job for job in changed if job.state is JobState.FAILED and job.failure_kind != FailureKind.REJECTED]
+        if failed:
+            self._judge_again(row, failed)
 
-    def _judge_again(self, row: AttemptRow, changed: Iterable[Job]) -> None:
+    def _judge_again(self, row: AttemptRow, failed: Collection[Job]) -> None:
+        # Their logs are read before the transaction: a file server may take its time.
         diagnosis = diagnosis_of(self._catalog, row)
-        for job in changed:
-            if job.state is JobState.FAILED and job.failure is not None:
-                words = self._scheduler_log(row.run_id, job)
-                own = job.log_tail or ""
-                found = judge_job(diagnosis, self._settings, job, None, log_tail=own, stderr_tail=words or own)
-                blame(job, found)
+        for job in failed:
+            words = self._scheduler_log(row.run_id, job)
+            own = job.log_tail or ""
+            blame(job, judge_job(diagnosis, self._settings, job, None, log_tail=own, stderr_tail=words or own))
+        with self._store.write() as tx:
+            if runs.lock(tx, row.run_id) is None:
+                return
+            now_ = jobs.load(tx, row.id, [job.number for job in failed])
+            same = [job for job in failed if _is_same_end(job, now_.get(job.number))]
+            jobs.save(tx, row.run_id, row.id, same)
 
     def _scheduler_log(self, run_id: str, job: Job) -> str:
         root = run_directory(self._settings.data_dir, run_id).path.resolve()
@@ -245,3 +252,8 @@ class Clusters:
             if not open_ or (row.books_until is not None and row.books_until < now()):
                 with self._store.write() as tx:
                     scheduled.close_books(tx, row.id)
+
+
+def _is_same_end(job: Job, now_: Job | None) -> bool:
+    """Whether a job has not begun anew since it was read."""
+    return now_ is not None and (now_.try_number, now_.state) == (job.try_number, job.state)

@@ -10,6 +10,7 @@ from dataclasses import replace
 from snakeway.model.failure import Bounds, Facts, Failure, FailureKind, more
 from snakeway.model.job import SHELL_SIGNAL_BASE, last_words
 from snakeway.targets.process import DEFAULT_MEM_MB, DEFAULT_RUNTIME_MIN, by_process
+from snakeway.wire import exit_on_node
 
 _KINDS = {
     "OUT_OF_MEMORY": FailureKind.OUT_OF_MEMORY,
@@ -48,7 +49,6 @@ _BEHIND = re.compile(
     re.MULTILINE,
 )
 _COMMAND = "Shell command: "
-_EXIT = re.compile(r"returned non-zero exit status (\d+)|died with <Signals\.\w+: (\d+)>")
 
 
 class SlurmDiagnosis:
@@ -84,11 +84,10 @@ def _as_on_the_node(facts: Facts) -> Facts:
     """Return the facts with exit code, signal and words of the job's command instead of those of its snakemake."""
     log = facts.stderr_tail
     code, number = facts.exit_code, facts.signal
-    ends = _EXIT.findall(log)
-    if ends:
-        told, killed = (int(value) if value else None for value in ends[-1])
-        number = killed or (told - SHELL_SIGNAL_BASE if told is not None and told > SHELL_SIGNAL_BASE else None)
-        code = SHELL_SIGNAL_BASE + number if number is not None else told
+    told = exit_on_node(log)
+    if told is not None:
+        number = -told if told < 0 else told - SHELL_SIGNAL_BASE if told > SHELL_SIGNAL_BASE else None
+        code = told if number is None else SHELL_SIGNAL_BASE + number
     missing = log.find(_MISSING_OUTPUT)
     return replace(
         facts,
