@@ -7,16 +7,16 @@ Version 2.8 goes on waiting for a job in one of these states, and for one that S
 - no state at all: the job's record was removed (MinJobAge has passed, or the controller has lost its state).
 """
 
-import asyncio
 import time
 from collections.abc import Iterable
-from contextlib import suppress
 
 OVER = frozenset({"PREEMPTED", "CANCELLED", "REVOKED", "DEADLINE", "BOOT_FAIL"})
+ALIVE = frozenset(
+    {"PENDING", "CONFIGURING", "RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "REQUEUED", "RESIZING", "SIGNALING"}
+)
 FORGOTTEN = "FORGOTTEN"  # our word: Slurm has none
 _SURE_AFTER_S = 10.0  # a preempted job that goes back into the queue is PREEMPTED for a moment
 _FORGOTTEN_AFTER_S = 120.0  # sbatch has given out its number, so it was there once
-_TIMEOUT_S = 60.0
 
 
 class Overlooked:
@@ -40,23 +40,3 @@ class Overlooked:
             elif now - since >= (_FORGOTTEN_AFTER_S if state == FORGOTTEN else _SURE_AFTER_S):
                 found[id_] = state
         return found
-
-
-async def states_of(run: str) -> dict[str, str] | None:
-    """Return id -> state of all jobs with this name; None if the controller does not answer."""
-    argv = ["squeue", "--noheader", "--all", "--states=all", f"--name={run}", "--format=%i|%T"]
-    pipe = asyncio.subprocess.PIPE
-    try:
-        process = await asyncio.create_subprocess_exec(*argv, stdout=pipe, stderr=asyncio.subprocess.DEVNULL)
-    except OSError:
-        return None
-    try:
-        out, _ = await asyncio.wait_for(process.communicate(), _TIMEOUT_S)
-    except TimeoutError:
-        with suppress(ProcessLookupError):
-            process.kill()
-        return None
-    if process.returncode != 0:
-        return None
-    lines = (line.strip().partition("|") for line in out.decode(errors="replace").splitlines())
-    return {id_: state for id_, _, state in lines if id_}

@@ -146,6 +146,8 @@ class AttemptRow(Table, table=True):
     dry_run: bool = False
     wants_plan: bool = False
     target: str = Field(max_length=255)
+    # Of the target when the attempt was launched: its jobs are found there even if the target is changed or removed.
+    executor: str | None = Field(default=None, max_length=255)
     digest: str = Field(max_length=71)
     config: dict[str, Any] = _json(dict)
     overrides: dict[str, Any] = _json(dict)

@@ -46,8 +46,10 @@ def test_what_is_said_is_noted_once(store: Store, run: RunRow) -> None:
     attempt = attempt_of(store, run)
     said = {"100": RUNNING, "999": RUNNING}  # nobody knows the second one
     with store.write() as tx:
-        assert [job.number for job in scheduled.note(tx, run.id, attempt.id, said)] == [0]
-        assert scheduled.note(tx, run.id, attempt.id, said) == []
+        news = scheduled.news(tx, attempt.id, said)
+        assert [job.number for job in news] == [0]
+        jobs.save(tx, run.id, attempt.id, news)
+        assert scheduled.news(tx, attempt.id, said) == []
     with store.read() as tx:
         row = jobs.get(tx, attempt.id, 0)
     assert row is not None
@@ -61,7 +63,7 @@ def test_the_books_are_asked_about_ended_jobs_until_they_are_read(store: Store, 
     with store.read() as tx:
         assert scheduled.unaccounted(tx, [attempt.id], 1, [JobState.FAILED]) == [(attempt.id, "102")]
     with store.write() as tx:
-        scheduled.note(tx, run.id, attempt.id, {"101": DONE})
+        jobs.save(tx, run.id, attempt.id, scheduled.news(tx, attempt.id, {"101": DONE}))
     assert open_jobs(store, run) == ["102"]
     with store.read() as tx:
         row = jobs.get(tx, attempt.id, 1)

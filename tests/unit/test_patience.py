@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snakemake_executor_plugin_snakeway_slurm.patience import last_words, worth_waiting
+from snakemake_executor_plugin_snakeway_slurm.patience import last_words, may_have_been_accepted, worth_waiting
 
 FAILED = "sbatch: error: Batch job submission failed: "
 FULL = "Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)"
@@ -83,3 +83,18 @@ def test_the_last_word_is_sbatchs(said: str, words: str) -> None:
 def test_no_refusal_is_too_strange(text: str) -> None:
     worth_waiting(text)
     last_words(text)
+
+
+@pytest.mark.parametrize(
+    ("said", "unclear"),
+    [
+        ("Socket timed out on send/recv operation", True),
+        ("Zero Bytes were transmitted or received", True),
+        ("Unable to contact slurm controller (send failure)", True),
+        ("Unable to contact slurm controller (connect failure)", False),
+        ("Connection refused", False),
+        ("AssocMaxSubmitJobLimit", False),
+    ],
+)
+def test_a_lost_answer_may_have_been_a_yes(said: str, unclear: bool) -> None:
+    assert may_have_been_accepted(message(f"{FAILED}{said}")) is unclear

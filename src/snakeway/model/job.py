@@ -107,7 +107,7 @@ def merge(job: Job, event: Event) -> None:
         case EventType.JOB_HELD if _is_open(job, event):
             job.held = str(event.get("reason") or "")[:_NAME_CHARACTERS]
         case EventType.JOB_STARTED if _is_open(job, event):
-            job.state = JobState.RUNNING
+            job.state, job.held = JobState.RUNNING, None
             job.started_at = event.get("started_at") or event["t"]
         case EventType.JOB_FINISHED:
             _merge_finish(job, event)
@@ -210,7 +210,9 @@ def schedule(job: Job, seen: Scheduled) -> bool:
     job.scheduled = told
     job.accounted = known.final
     if known.phase is Phase.RUNNING and job.state is JobState.SUBMITTED:
-        job.state = JobState.RUNNING
+        job.state, job.held = JobState.RUNNING, None
+    if known.phase is Phase.QUEUED and job.state is JobState.RUNNING:  # its node failed; it will begin anew
+        job.state, job.started_at = JobState.SUBMITTED, None
     if known.started_at is not None and (job.started_at is None or known.final):
         job.started_at = max(known.started_at, job.submitted_at or 0.0)
     if known.final and known.ended_at is not None and job.ended_at is not None:
@@ -258,7 +260,7 @@ def close(jobs: Iterable[Job], *, at: float, stopped_at: float | None) -> list[J
             job.ended_at = (job.scheduled or {}).get("ended_at") or at
         elif job.state not in ENDED:
             job.state = JobState.LOST if stopped_at is None else JobState.CANCELLED
-            job.ended_at = at
+            job.ended_at, job.held = at, None
         else:
             continue
         changed.append(job)

@@ -35,6 +35,7 @@ class Scheduled:
 
     state: str  # in the scheduler's own words, such as PENDING or OUT_OF_MEMORY
     phase: Phase = Phase.ENDED
+    ending: bool = False  # it runs no more, and is being cleaned up
     reason: str = ""  # why it waits, or who ended it
     host: str | None = None
     queued_at: float | None = None

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 
 from sqlalchemy import update
+from sqlalchemy.orm import defer
 from sqlmodel import col, select
 
 from snakeway.model.job import ENDED, Job, JobState, schedule
@@ -17,6 +18,7 @@ _IN_CHUNK = 500  # bound variables of one SELECT … IN
 def open_books(tx: Transaction, limit: int) -> Sequence[AttemptRow]:
     """Return ended attempts about whose jobs the books are still asked."""
     query = select(AttemptRow).where(col(AttemptRow.books_until).is_not(None))
+    query = query.options(defer(AttemptRow.plan), defer(AttemptRow.rulegraph))  # type: ignore[arg-type]
     return tx.exec(query.order_by(col(AttemptRow.books_until)).limit(limit)).all()
 
 
@@ -26,23 +28,31 @@ def close_books(tx: Transaction, attempt_id: str) -> None:
 
 
 def unaccounted(
-    tx: Transaction, attempt_ids: Collection[str], limit: int, states: Collection[JobState] = ENDED
+    tx: Transaction,
+    attempt_ids: Collection[str],
+    limit: int,
+    states: Collection[JobState] = ENDED,
+    *,
+    since: float | None = None,
 ) -> Sequence[tuple[str, str]]:
-    """Return (attempt id, external id) of jobs that ended and whose books were not read."""
+    """Return (attempt id, external id) of jobs that ended (since a time, if one is given) and are not accounted for."""
     query = select(JobRow.attempt_id, JobRow.external_id).where(
         col(JobRow.attempt_id).in_(attempt_ids),
         col(JobRow.state).in_(states),
         col(JobRow.external_id).is_not(None),
         col(JobRow.accounted).is_(False),
     )
+    if since is not None:
+        query = query.where(col(JobRow.ended_at) >= since)
     found = tx.exec(query.order_by(col(JobRow.ended_at)).limit(limit)).all()
     return [(attempt_id, external_id) for attempt_id, external_id in found if external_id is not None]
 
 
-def note(tx: Transaction, run_id: str, attempt_id: str, said: Mapping[str, Scheduled]) -> list[Job]:
-    """Take what the scheduler says of the attempt's jobs, by external id; returns those for which it was news.
+def news(tx: Transaction, attempt_id: str, said: Mapping[str, Scheduled]) -> list[Job]:
+    """Return those of the attempt's jobs for which it is news what the scheduler says, by external id, with the news.
 
-    The run must be locked: the intake reads and writes the same rows. Cost: proportional to what is said.
+    To be saved by whoever has locked the run: the intake reads and writes the same rows. Cost: proportional to what is
+    said.
     """
     ids, changed = sorted(said), list[Job]()
     for start in range(0, len(ids), _IN_CHUNK):
@@ -52,7 +62,6 @@ def note(tx: Transaction, run_id: str, attempt_id: str, said: Mapping[str, Sched
             job = jobs.to_job(row)
             if schedule(job, said[job.external_id or ""]):
                 changed.append(job)
-    jobs.save(tx, run_id, attempt_id, changed)
     return changed
 
 

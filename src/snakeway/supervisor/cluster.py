@@ -13,30 +13,26 @@ bear the run's id as their name.
 import logging
 import threading
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from snakeway.catalog import Catalog
-from snakeway.directory import run_directory
 from snakeway.errors import SnakewayError, Unavailable
-from snakeway.model.attempt import AttemptReason
-from snakeway.model.failure import FailureKind
-from snakeway.model.job import Job, JobState, blame
+from snakeway.model.attempt import HELD, AttemptReason
 from snakeway.model.scheduled import Phase, Scheduled
-from snakeway.rows import AttemptRow, now
+from snakeway.rows import AttemptRow
 from snakeway.settings import Settings
-from snakeway.store import Store, attempts, jobs, runs, scheduled
-from snakeway.supervisor.judge import diagnosis_of, judge_job
+from snakeway.store import Store, attempts, scheduled
+from snakeway.supervisor.books import Books
 from snakeway.targets import Scheduler, SchedulerAway, scheduler_for
-from snakeway.wire import SCHEDULER_LOG_BYTES, SCHEDULER_LOG_LINES, tail
 
 log = logging.getLogger(__name__)
 
 _HURRY_S = 1.0  # between two passes while jobs are being cancelled
-_SURE_AFTER_S = 1.0  # an sbatch that was under way when its caller was killed is through by then
+_HURRY_FOR_S = 60.0  # a job that does not end (its node is dead) is looked at as seldom as any other
+_CANCEL_AGAIN_S = 30.0
+_SURE_AFTER_S = 5.0  # an sbatch that was under way when its caller was killed is through by then
 _BOOKS_PATIENCE_S = 30.0  # at the end of an attempt with failed jobs: the books are some seconds behind
-_QUESTIONS_AT_ONCE = 500
 _ATTEMPTS_AT_ONCE = 100
 _PATIENCE_S = 2.0  # an ending supervisor waits no longer for a call that is under way
 
@@ -48,6 +44,8 @@ class Ending:
     cancel: bool  # what runs is to be ended as well
     orderly: bool  # snakemake has seen the end of every job
     clear_since: float | None = None  # monotonic; since when the scheduler has nothing of it
+    since: float = field(default_factory=time.monotonic)
+    asked_at: dict[str, float] = field(default_factory=dict)  # by external id, monotonic: when its end was asked for
     cancelled: set[str] = field(default_factory=set)
     settled: bool = False
 
@@ -60,6 +58,7 @@ class Clusters:
         self._catalog = catalog
         self._settings = settings
         self._owner = owner
+        self._books = Books(store, catalog, settings)
         self._lock = threading.Lock()
         self._endings: dict[str, Ending] = {}
         self._wake = threading.Event()
@@ -79,14 +78,12 @@ class Clusters:
         if self._thread is not None:
             self._thread.join(_PATIENCE_S)
 
-    def scheduler_of(self, attempt: AttemptRow) -> Scheduler | None:
-        """Return who has the jobs of an attempt; None if they are on this machine, or nobody can tell."""
-        return scheduler_for(self._executor_of(attempt))
+    def has(self, attempt: AttemptRow) -> bool:
+        """Whether a scheduler has the jobs of an attempt."""
+        return not attempt.dry_run and scheduler_for(self._executor_of(attempt)) is not None
 
     def settled(self, attempt: AttemptRow, *, cancel: bool, orderly: bool = False) -> bool:
         """Whether the scheduler has nothing left of an attempt whose snakemake is gone; asked again at every tick."""
-        if self.scheduler_of(attempt) is None:
-            return True
         with self._lock:
             ending = self._endings.get(attempt.id)
             if ending is None:
@@ -109,9 +106,11 @@ class Clusters:
             self._endings.pop(attempt_id, None)
 
     def _executor_of(self, attempt: AttemptRow) -> str:
+        if attempt.executor is not None:
+            return attempt.executor
         try:
-            return self._catalog.target(attempt.target).executor
-        except SnakewayError:  # the target was removed
+            return self._catalog.target(attempt.target).executor  # of a run by hand: that of our profile of this name
+        except SnakewayError:  # or we have none, and cannot tell
             return ""
 
     def _run(self) -> None:
@@ -132,22 +131,27 @@ class Clusters:
             held = list(attempts.held_by(tx, self._owner))
             ended = list(scheduled.open_books(tx, _ATTEMPTS_AT_ONCE))
         hurry = False
-        for executor in sorted({self._executor_of(row) for row in (*held, *ended)}):
+        by_executor: dict[str, tuple[list[AttemptRow], list[AttemptRow]]] = {}
+        for place, rows in enumerate((held, ended)):
+            for row in rows:
+                by_executor.setdefault(self._executor_of(row), ([], []))[place].append(row)
+        for executor, (ours, theirs) in sorted(by_executor.items()):
             scheduler = scheduler_for(executor)
-            if scheduler is None:
-                continue
-            ours = [row for row in held if self._executor_of(row) == executor]
-            theirs = [row for row in ended if self._executor_of(row) == executor]
-            try:
-                hurry |= self._look(scheduler, ours)
-                self._ask_books(scheduler, [*ours, *theirs])
-                self._away.discard(executor)
-            except SchedulerAway as error:
-                if executor not in self._away:  # once, not at every pass
-                    self._away.add(executor)
-                    log.warning("the scheduler of executor %s does not answer: %s", executor, error)
-                hurry = False
-            self._close_books(theirs)
+            if scheduler is not None:
+                hurry |= self._ask(executor, scheduler, ours, theirs)
+            self._books.close(theirs)
+        return hurry
+
+    def _ask(self, executor: str, scheduler: Scheduler, held: list[AttemptRow], ended: list[AttemptRow]) -> bool:
+        try:
+            hurry = self._look(scheduler, held)
+            self._books.ask(executor, scheduler, [*held, *ended], soon=hurry)
+        except SchedulerAway as error:
+            if executor not in self._away:  # once, not at every pass
+                self._away.add(executor)
+                log.warning("the scheduler of executor %s does not answer: %s", executor, error)
+            return False
+        self._away.discard(executor)
         return hurry
 
     def _look(self, scheduler: Scheduler, held: Collection[AttemptRow]) -> bool:
@@ -158,102 +162,49 @@ class Clusters:
         hurry = False
         for row in held:
             found = queue.get(row.run_id, {})
-            self._note(row, found)
-            with self._lock:
-                ending = self._endings.get(row.id)
-            if ending is not None and row.reason is not AttemptReason.OUTSIDE and not ending.settled:
-                hurry |= self._clear(scheduler, row, ending, found)
+            try:
+                self._books.note(row, found)
+                hurry |= self._clear(scheduler, row, found)
+            except (SchedulerAway, Unavailable):
+                raise
+            except Exception:  # a bug, met by one run's jobs; the other runs are looked after all the same
+                log.exception("cannot look at the jobs of run %s", row.run_id)
         return hurry
 
-    def _clear(self, scheduler: Scheduler, row: AttemptRow, ending: Ending, found: Mapping[str, Scheduled]) -> bool:
-        """Cancel what is left of an attempt; True while it may be gone soon."""
+    def _clear(self, scheduler: Scheduler, row: AttemptRow, found: Mapping[str, Scheduled]) -> bool:
+        """Cancel what is left of an attempt whose snakemake is gone; True while it may be gone soon."""
+        with self._lock:
+            ending = self._endings.get(row.id)
+        if ending is None or ending.settled or row.reason is AttemptReason.OUTSIDE:
+            return False
+        at = time.monotonic()
         alive = {id_ for id_, job in found.items() if job.phase is not Phase.ENDED}
-        unwanted = {id_ for id_ in alive if ending.cancel or found[id_].phase is Phase.QUEUED}
-        if unwanted:
-            scheduler.cancel(row.run_id, unwanted)
-            if unwanted - ending.cancelled:
-                log.info("cancelled %d jobs of run %s that its snakemake left", len(unwanted), row.run_id)
-            ending.cancelled |= unwanted
         if alive:
             ending.clear_since = None
-            return bool(unwanted)
-        at = time.monotonic()
+            return self._cancel(scheduler, row, ending, {id_: found[id_] for id_ in alive}, at)
         ending.clear_since = ending.clear_since or at
         clear_s = at - ending.clear_since
         if (ending.orderly or clear_s >= _SURE_AFTER_S) and (
-            clear_s >= _BOOKS_PATIENCE_S or not self._failures_open(row)
+            clear_s >= _BOOKS_PATIENCE_S or not self._books.failures_open(row)
         ):
             ending.settled = True
         return True
 
-    def _failures_open(self, row: AttemptRow) -> bool:
-        """Whether there are failed jobs whose books were not read: the run is to say truly why they failed."""
+    def _cancel(
+        self, scheduler: Scheduler, row: AttemptRow, ending: Ending, alive: Mapping[str, Scheduled], at: float
+    ) -> bool:
+        """Cancel those jobs that are not to go on; True while they may be gone soon."""
+        unwanted = {id_ for id_, job in alive.items() if ending.cancel or job.phase is Phase.QUEUED}
+        fresh = {id_ for id_ in unwanted if at - ending.asked_at.get(id_, -_CANCEL_AGAIN_S) >= _CANCEL_AGAIN_S}
+        ending.cancelled |= {id_ for id_ in fresh if not alive[id_].ending}
+        if fresh and self._is_ours(row):
+            scheduler.cancel(row.run_id, fresh)
+            ending.asked_at.update(dict.fromkeys(fresh, at))
+            log.info("cancelled %d jobs of run %s that its snakemake left", len(fresh), row.run_id)
+        return bool(unwanted) and at - ending.since < _HURRY_FOR_S
+
+    def _is_ours(self, row: AttemptRow) -> bool:
+        """Whether the lease still is: the next attempt's jobs have the same name."""
         with self._store.read() as tx:
-            return bool(scheduled.unaccounted(tx, [row.id], 1, [JobState.FAILED]))
-
-    def _ask_books(self, scheduler: Scheduler, rows: Collection[AttemptRow]) -> None:
-        with self._store.read() as tx:
-            open_ = scheduled.unaccounted(tx, [row.id for row in rows], _QUESTIONS_AT_ONCE)
-        if not open_:
-            return
-        said = scheduler.account({external_id for _, external_id in open_})
-        if said is None:
-            self._without_books(rows, open_)
-            return
-        for row in rows:
-            ids = {external_id for attempt_id, external_id in open_ if attempt_id == row.id}
-            self._note(row, {id_: said[id_] for id_ in ids & said.keys()})
-
-    def _without_books(self, rows: Collection[AttemptRow], open_: Collection[tuple[str, str]]) -> None:
-        """Where a scheduler keeps no books, what it said last is all that will be known."""
-        by_id = {row.id: row for row in rows}
-        for attempt_id in {attempt_id for attempt_id, _ in open_}:
-            row = by_id[attempt_id]
-            with self._store.write() as tx:
-                runs.lock(tx, row.run_id)
-                scheduled.account_without_books(tx, attempt_id)
-
-    def _note(self, row: AttemptRow, said: Mapping[str, Scheduled]) -> None:
-        """Store what is said, then judge failed jobs again that are now known better."""
-        if not said:
-            return
-        with self._store.write() as tx:
-            if runs.lock(tx, row.run_id) is None:
-                return
-            changed = scheduled.note(tx, row.run_id, row.id, said)
-        failed = [job for job in changed if job.state is JobState.FAILED and job.failure_kind != FailureKind.REJECTED]
-        if failed:
-            self._judge_again(row, failed)
-
-    def _judge_again(self, row: AttemptRow, failed: Collection[Job]) -> None:
-        # Their logs are read before the transaction: a file server may take its time.
-        diagnosis = diagnosis_of(self._catalog, row)
-        for job in failed:
-            words = self._scheduler_log(row.run_id, job)
-            own = job.log_tail or ""
-            blame(job, judge_job(diagnosis, self._settings, job, None, log_tail=own, stderr_tail=words or own))
-        with self._store.write() as tx:
-            if runs.lock(tx, row.run_id) is None:
-                return
-            now_ = jobs.load(tx, row.id, [job.number for job in failed])
-            same = [job for job in failed if _is_same_end(job, now_.get(job.number))]
-            jobs.save(tx, row.run_id, row.id, same)
-
-    def _scheduler_log(self, run_id: str, job: Job) -> str:
-        root = run_directory(self._settings.data_dir, run_id).path.resolve()
-        path = Path(root / (job.scheduler_log or "")).resolve()
-        return tail(path, SCHEDULER_LOG_LINES, SCHEDULER_LOG_BYTES) if path.is_relative_to(root) else ""
-
-    def _close_books(self, ended: Iterable[AttemptRow]) -> None:
-        """Ask no more about attempts of which everything is known, or that ended too long ago."""
-        for row in ended:
-            with self._store.read() as tx:
-                open_ = scheduled.unaccounted(tx, [row.id], 1)
-            if not open_ or (row.books_until is not None and row.books_until < now()):
-                with self._store.write() as tx:
-                    scheduled.close_books(tx, row.id)
-
-
-def _is_same_end(job: Job, now_: Job | None) -> bool:
-    """Whether a job has not begun anew since it was read."""
-    return now_ is not None and (now_.try_number, now_.state) == (job.try_number, job.state)
+            current = attempts.get(tx, row.id)
+        return current is not None and current.lease_owner == self._owner and current.state in HELD

@@ -20,7 +20,7 @@ from snakeway.wire import Event, EventType
 def diagnosis_of(catalog: Catalog, attempt: AttemptRow) -> Diagnosis:
     """Return who knows the place where the attempt's jobs run."""
     try:
-        executor = catalog.target(attempt.target).executor
+        executor = attempt.executor or catalog.target(attempt.target).executor
     except SnakewayError:  # the target was removed, or was never here; what is known without it has to do
         executor = ""
     return diagnosis_for(executor)

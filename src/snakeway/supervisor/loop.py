@@ -94,9 +94,9 @@ class Supervisor:
             if not busy:
                 self._wake.wait(self._settings.tick_s)
             self._wake.clear()
+        self._clusters.stop()  # it acts in the name of the leases
         self._give_back()
         self._chores.stop()
-        self._clusters.stop()
         collector.join(_COLLECTOR_S)
 
     def tick(self, at: datetime) -> bool:
@@ -187,6 +187,7 @@ class Supervisor:
         try:
             traceparent = self._report.attempt_traceparent(run, row)
             directory = prepare(run, row, earlier, decisions, unmade, self._catalog, self._settings, traceparent)
+            self._note_executor(row)
             self._delivered(row, decisions)
         except Unavailable:
             raise
@@ -198,6 +199,12 @@ class Supervisor:
         except (OSError, EOFError) as error:
             # The forkserver was killed, or the machine has no room for a process: tried again after a grace.
             log.warning("could not launch attempt %s: %s", row.id, error)
+
+    def _note_executor(self, row: AttemptRow) -> None:
+        # Crash before this: nothing was launched. After it: whoever comes next knows where the jobs are.
+        row.executor = self._catalog.target(row.target).executor
+        with self._store.write() as tx:
+            attempts.note(tx, row.id, self.id, executor=row.executor)
 
     def _delivered(self, row: AttemptRow, decisions: Sequence[Decision]) -> None:
         # Crash before this: another attempt is queued behind this one, which finds nothing to do.

@@ -77,12 +77,13 @@ class OutsideWatch(Watch):
         Events are written under the run's lock, with ``heard_at``; so they come either before this and are seen here,
         or after it, and then find a lost attempt and revive it.
         """
+        books_until = self._books_until(attempt)
         with self._store.write() as tx:
             runs.lock(tx, attempt.run_id)
             current = attempts.get(tx, attempt.id)
             if current is not None and current.heard_at != attempt.heard_at:
                 return seen
-            seen.run = end(tx, attempt, exit_, 0, refused=why, books_until=self._books_until(attempt))
+            seen.run = end(tx, attempt, exit_, 0, refused=why, books_until=books_until)
             if seen.run is not None:
                 outside.show_newest(tx, seen.run)
             if current is not None and current.state is not AttemptState.LOST:

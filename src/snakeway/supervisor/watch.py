@@ -23,7 +23,7 @@ from snakeway.supervisor.judge import judge_for
 from snakeway.supervisor.process import Identity, Liveness, kill_left_behind, liveness, lock_is_held, same_boot
 from snakeway.supervisor.shim import title
 from snakeway.supervisor.stop import Graces
-from snakeway.targets import Diagnosis
+from snakeway.targets import Diagnosis, scheduler_for
 from snakeway.wire import ENV_ATTEMPT, Event
 
 log = logging.getLogger(__name__)
@@ -211,29 +211,24 @@ class Watch:
     ) -> Seen:
         """End the attempt, once nothing of it is left on this machine or on a cluster."""
         self._sweep(attempt, claim)
-        if self._clusters is not None and not attempt.dry_run and self._clusters.scheduler_of(attempt) is not None:
+        books_until, cancelled = None, 0
+        if self._clusters is not None and self._clusters.has(attempt):
             killed = outcome(exit_, stop_requested=stop_requested) is AttemptState.LOST
-            orderly = exit_ is not None and exit_.exit_code == 0
+            orderly = exit_ is not None and exit_.exit_code is not None and not stop_requested
             if not self._clusters.settled(attempt, cancel=not killed, orderly=orderly):
                 return seen
             if exit_ is not None and exit_.exit_code is None:  # it ended with its last job, not with its snakemake
                 exit_ = replace(exit_, ended_at=utc_now().timestamp())
-        cancelled = self._clusters.cancelled(attempt.id) if self._clusters is not None else 0
+            books_until, cancelled = self._books_until(attempt), self._clusters.cancelled(attempt.id)
         with self._store.write() as tx:
-            seen.run = end(
-                tx,
-                attempt,
-                exit_,
-                self._settings.max_recoveries,
-                books_until=self._books_until(attempt),
-                cancelled=cancelled,
-            )
+            recoveries = self._settings.max_recoveries
+            seen.run = end(tx, attempt, exit_, recoveries, books_until=books_until, cancelled=cancelled)
         seen.ended = True
         return seen
 
     def _books_until(self, attempt: AttemptRow) -> datetime | None:
         """Return how long a scheduler's books are to be asked about the attempt's jobs; None if there are no books."""
-        if self._clusters is None or attempt.dry_run or self._clusters.scheduler_of(attempt) is None:
+        if self._clusters is None or not self._clusters.has(attempt):
             return None
         return utc_now() + timedelta(seconds=self._settings.scheduler_books_s)
 
@@ -251,6 +246,9 @@ def can_tell(settings: Settings, attempt: AttemptRow) -> bool:
     """Whether this machine could judge the attempt, which is worth adopting only then."""
     directory = run_directory(settings.data_dir, attempt.run_id).attempt(attempt.number)
     shim = identity_in(_of(attempt, directory.process) or attempt.process, "shim")
+    scheduler = scheduler_for(attempt.executor or "")
+    if scheduler is not None and not scheduler.present():
+        return False  # nobody here could say whether its jobs have ended
     if shim is None or not directory.is_real:
         return True
     return _of(attempt, directory.exit) is not None or tell(directory, shim) is not Liveness.UNKNOWN

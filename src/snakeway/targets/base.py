@@ -21,6 +21,9 @@ class Diagnosis(Protocol):
 class Scheduler(Protocol):
     """Talks to the scheduler of a target. Every method is a bounded number of calls, however many jobs there are."""
 
+    def present(self) -> bool:
+        """Whether this machine has what it takes to ask."""
+
     def look(self, runs: Collection[str]) -> Mapping[str, Mapping[str, Scheduled]]:
         """Return run id -> external id -> job, of all jobs of these runs that the scheduler has in its hands.
 

@@ -1,6 +1,7 @@
 """Calls squeue, sacct and scancel. Jobs are found by their name, which the executor makes the run's id."""
 
 import os
+import shutil
 import subprocess
 from collections.abc import Collection, Mapping, Sequence
 
@@ -12,12 +13,17 @@ _TIMEOUT_S = 60.0  # Slurm's own programs give up after their MessageTimeout, mo
 _IDS_AT_ONCE = 500  # on one command line
 _NO_BOOKS = "accounting storage is disabled"
 _GONE = "Invalid job id"  # what scancel says of jobs that have ended, which is what is wanted
+_NOT_OURS = ("SQUEUE_", "SACCT_", "SCANCEL_")  # a person's own defaults would hide jobs
 # Numbers instead of local times, and messages that are the same everywhere.
 _ENVIRONMENT = {"SLURM_TIME_FORMAT": "%s", "LC_ALL": "C"}
 
 
 class SlurmScheduler:
     """The cluster that the environment (SLURM_CONF, PATH) leads to."""
+
+    def present(self) -> bool:
+        """Whether squeue is installed here."""
+        return shutil.which("squeue") is not None
 
     def look(self, runs: Collection[str]) -> Mapping[str, Mapping[str, Scheduled]]:
         """Return the jobs of the runs by run and id: one call of squeue. Raises SchedulerAway."""
@@ -67,7 +73,7 @@ def _words(done: subprocess.CompletedProcess[str]) -> str:
 
 
 def _call(argv: Sequence[str]) -> subprocess.CompletedProcess[str]:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("SQUEUE_", "SACCT_"))}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(_NOT_OURS)}
     try:
         return subprocess.run(  # noqa: S603  an argument list of our own making: ids are Slurm's, names are run ids
             argv,

@@ -23,7 +23,13 @@ _BOOKS_FIELDS = len(_BOOKS) + len(_MORE_BOOKS)
 _QUEUED = frozenset(
     {"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "RESV_DEL_HOLD", "SPECIAL_EXIT"}
 )
-_RUNNING = frozenset({"RUNNING", "COMPLETING", "RESIZING", "SIGNALING", "STAGE_OUT", "STOPPED", "SUSPENDED"})
+_ENDED = frozenset(
+    {
+        *("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "LAUNCH_FAILED", "NODE_FAIL", "OUT_OF_MEMORY"),
+        *("PREEMPTED", "RECONFIG_FAIL", "REVOKED", "TIMEOUT"),
+    }
+)
+_ENDING = "COMPLETING"
 _SUCCEEDED = "COMPLETED"
 _MB = {"K": 1 / 1024, "M": 1.0, "G": 1024.0, "T": 1024.0**2, "P": 1024.0**3, "": 1 / 1024**2}
 _SIZE = re.compile(
@@ -47,6 +53,7 @@ def queue(text: str) -> dict[str, dict[str, Scheduled]]:
             found.setdefault(name, {})[id_] = Scheduled(
                 state=state,
                 phase=phase,
+                ending=state == _ENDING,
                 reason=_text(reason) if phase is not Phase.RUNNING else "",
                 host=_text(nodes) or None,
                 queued_at=_number(submitted),
@@ -75,10 +82,10 @@ def books(text: str) -> dict[str, Scheduled]:
 
 
 def phase_of(state: str) -> Phase:
-    """Return what one of Slurm's states comes to. Those that are not listed above are ends."""
-    if state in _QUEUED:
-        return Phase.QUEUED
-    return Phase.RUNNING if state in _RUNNING else Phase.ENDED
+    """Return what one of Slurm's states comes to. One that nobody knows is no end: nothing may follow from it."""
+    if state in _ENDED:
+        return Phase.ENDED
+    return Phase.QUEUED if state in _QUEUED else Phase.RUNNING
 
 
 def size_mb(text: str) -> float | None:
