@@ -13,6 +13,7 @@ import pytest
 
 from tests.e2e.by_hand import ByHand
 from tests.e2e.conftest import StartServer
+from tests.e2e.test_gates import decide
 from tests.support.server import ROOT, Server
 from tests.support.slurm import Cluster
 from tests.support.waiting import wait_until
@@ -185,10 +186,7 @@ rule review:
     wait_until(
         lambda: server.get(f"/runs/{run_id}")["state"] == "paused" or None, timeout_s=60, what="the run to be paused"
     )
-    (gate,) = server.get(f"/runs/{run_id}/gates")["items"]
-    body = {"gate": gate["name"], "verdict": "approved", "digest": gate["digest"]}
-    answer = server.request("POST", f"/runs/{run_id}/decisions", json=body)
-    assert answer.is_success, answer.text
+    decide(server, run_id, "gate.json")
     assert server.end_of(run_id, timeout_s=90)["state"] == "succeeded"
 
 
