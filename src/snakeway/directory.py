@@ -20,6 +20,7 @@ a restored backup left there under the same number is another's.
 
 import json
 import os
+import secrets
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -104,8 +105,10 @@ def run_directory(data_dir: Path, run_id: str) -> RunDirectory:
 
 def write_json(path: Path, value: Any, *, sync: bool = False) -> None:
     """Write a file whole or not at all; with ``sync`` it survives the machine's crash once this returns."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("w") as file:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    # Not a link or pipe that a job has left there.
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    with os.fdopen(os.open(temporary, flags, 0o660), "w") as file:
         json.dump(value, file)
         if sync:
             file.flush()

@@ -12,6 +12,7 @@ from snakeway.directory import AttemptDirectory, read_json, run_directory
 from snakeway.errors import Unavailable
 from snakeway.model.attempt import AttemptState, Exit, outcome
 from snakeway.model.job import Job
+from snakeway.owner import Owner, of_directory
 from snakeway.rows import AttemptRow, RunRow
 from snakeway.rows import now as utc_now
 from snakeway.settings import Settings
@@ -20,7 +21,15 @@ from snakeway.supervisor import intake
 from snakeway.supervisor.cluster import Clusters
 from snakeway.supervisor.end import end, exit_from_json
 from snakeway.supervisor.judge import judge_for
-from snakeway.supervisor.process import Identity, Liveness, kill_left_behind, liveness, lock_is_held, same_boot
+from snakeway.supervisor.process import (
+    Identity,
+    Liveness,
+    identity_in,
+    kill_left_behind,
+    liveness,
+    lock_is_held,
+    same_boot,
+)
 from snakeway.supervisor.shim import title
 from snakeway.supervisor.stop import Graces
 from snakeway.targets import Diagnosis, scheduler_for
@@ -237,9 +246,20 @@ class Watch:
         if shim is not None and not self._swept:
             self._swept = True
             name = title(attempt.run_id, attempt.number)
+            owner = of_directory(self._settings.data_dir, attempt.run_id)
+            if owner is not None:
+                self._sweep_as(owner, attempt)
+                return
             killed = kill_left_behind(shim, f"{ENV_ATTEMPT}={attempt.id}", name)
             if killed:
                 log.warning("attempt %s left %d processes behind; they were killed", attempt.id, killed)
+
+    def _sweep_as(self, owner: Owner, attempt: AttemptRow) -> None:
+        """Have what was left behind killed by the account whose it is: others may not even see what it is."""
+        try:
+            owner.call("sweep", attempt.run_id, str(attempt.number), attempt.id)
+        except OSError as error:  # the attempt has ended all the same; without sudo no other will begin
+            log.warning("what attempt %s may have left behind could not be looked for: %s", attempt.id, error)
 
 
 def can_tell(settings: Settings, attempt: AttemptRow) -> bool:
@@ -260,17 +280,6 @@ def tell(directory: AttemptDirectory, shim: Identity) -> Liveness:
     if found is Liveness.UNKNOWN and same_boot(shim):
         return lock_is_held(directory.lock)
     return found
-
-
-def identity_in(claim: Claim | None, member: str) -> Identity | None:
-    """Return the identity in a claim; None where there is none."""
-    value = (claim or {}).get(member)
-    if not isinstance(value, dict):
-        return None
-    try:
-        return Identity.from_json(value)
-    except (KeyError, TypeError, ValueError):
-        return None
 
 
 def _of(attempt: AttemptRow, path: Path) -> Claim | None:
