@@ -21,6 +21,8 @@ a restored backup left there under the same number is another's.
 import json
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,8 +60,33 @@ class AttemptDirectory:
     @property
     def is_real(self) -> bool:
         """Whether the way here leads through no link: the jobs of a run can write in its directory, and plant some."""
-        run = self.path.parent.parent.parent
-        return self.path.resolve() == run.resolve() / self.path.relative_to(run)
+        return self.path.resolve() == self.root().resolve() / self.path.relative_to(self.root())
+
+    def root(self) -> Path:
+        """Return the directory of the run."""
+        return self.path.parent.parent.parent
+
+    @contextmanager
+    def entered(self, *, make: bool = False) -> Iterator[int]:
+        """Open the directory, folder by folder and through no link; yields its descriptor. Raises OSError.
+
+        The way for a service to write where another account's jobs can put links at any moment. A folder that is made
+        here is everybody's if the run's directory is another account's, which lets nobody else in.
+        """
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+        here = os.open(self.root(), flags)
+        mode = 0o700 if os.fstat(here).st_uid == os.geteuid() else 0o2777
+        try:
+            for name in self.path.relative_to(self.root()).parts:
+                made = make and _made(here, name)
+                below = os.open(name, flags, dir_fd=here)
+                os.close(here)
+                here = below
+                if made:
+                    os.fchmod(here, mode)
+            yield here
+        finally:
+            os.close(here)
 
     @property
     def config(self) -> Path:
@@ -101,6 +128,14 @@ class AttemptDirectory:
 def run_directory(data_dir: Path, run_id: str) -> RunDirectory:
     """Return where a run lives. ``run_id`` is an id of ours, so it is a plain name."""
     return RunDirectory(data_dir / "runs" / run_id)
+
+
+def _made(here: int, name: str) -> bool:
+    try:
+        os.mkdir(name, 0o700, dir_fd=here)
+    except FileExistsError:
+        return False
+    return True
 
 
 def write_json(path: Path, value: Any, *, sync: bool = False) -> None:

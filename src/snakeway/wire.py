@@ -26,14 +26,17 @@ reader ignores types and members it does not know, so that plugin and server may
     attempt_ended     lost (events that could not be written)
 """
 
+import errno
 import json
 import math
 import os
 import re
+import stat
 import threading
 import time
 from collections.abc import Iterator
 from enum import StrEnum
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
@@ -163,23 +166,21 @@ class Complain:
             os.write(2, f"{self._prefix}{text}\n".encode(errors="replace"))
 
 
-def read_events(path: Path, offset: int, max_bytes: int) -> tuple[list[Event], int]:
+def read_events(path: Path, offset: int, max_bytes: int, root: Path | None = None) -> tuple[list[Event], int]:
     """Return the whole events that begin at byte ``offset``, and the offset behind the last of them.
 
     Reads at most ``max_bytes``. A line that is not an event is passed over, and so is one that is longer than that: it
     is the trace of a full disk, a crash or somebody else's writing, and the gap in ``seq`` tells. What is not a plain
-    file has no events, and neither has one that does not exist.
+    file has no events, and neither has one that does not exist, or that lies outside of ``root``.
     """
-    data = read_lines(path, offset, max_bytes)
+    data = read_lines(path, offset, max_bytes, root)
     return list(parse_lines(data)), offset + len(data)
 
 
-def read_lines(path: Path, offset: int, max_bytes: int) -> bytes:
+def read_lines(path: Path, offset: int, max_bytes: int, root: Path | None = None) -> bytes:
     """Return the whole lines that begin at byte ``offset``, at most ``max_bytes``; the broken head of a longer line."""
     try:
-        if not path.is_file():  # a device could be read for ever
-            return b""
-        with path.open("rb") as file:
+        with open_plain(path, root) as file:
             file.seek(offset)
             data = file.read(max_bytes)
     except FileNotFoundError:
@@ -257,17 +258,39 @@ def workflow_name(directory: str, snakefile: str) -> str:
     return (folder.parent if folder.name == "workflow" else folder).name or "snakemake"
 
 
-def tail(path: Path, lines: int = LOG_TAIL_LINES, max_bytes: int = LOG_TAIL_BYTES) -> str:
+def tail(path: Path, lines: int = LOG_TAIL_LINES, max_bytes: int = LOG_TAIL_BYTES, root: Path | None = None) -> str:
     """Return the last ``lines`` lines of a text file, at most ``max_bytes`` of it; empty when it cannot be read."""
-    return "\n".join(read_end(path, max_bytes).decode(errors="replace").splitlines()[-lines:])
+    return "\n".join(read_end(path, max_bytes, root).decode(errors="replace").splitlines()[-lines:])
 
 
-def read_end(path: Path, max_bytes: int) -> bytes:
+def open_plain(path: Path, root: Path | None = None) -> BufferedReader:
+    """Open a plain file for reading: a pipe would wait for its writer, and a device could be read for ever.
+
+    With ``root`` it must lie below that folder, whatever links jobs have put on the way. Raises OSError; it is
+    FileNotFoundError for what is none of these.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode) or not (root is None or lies_below(fd, root)):
+            raise FileNotFoundError(errno.ENOENT, "not a plain file", str(path))
+        return os.fdopen(fd, "rb")
+    except BaseException:
+        os.close(fd)
+        raise
+
+
+def lies_below(fd: int, root: Path) -> bool:
+    """Whether an open file is below a folder. Looked at when it is open: its path may lead elsewhere by now."""
+    try:
+        return Path(f"/proc/self/fd/{fd}").readlink().is_relative_to(root.resolve())
+    except FileNotFoundError:  # not Linux, where no other account takes part
+        return True
+
+
+def read_end(path: Path, max_bytes: int, root: Path | None = None) -> bytes:
     """Return the last bytes of a file; none when it cannot be read."""
     try:
-        if not path.is_file():  # opening a pipe would wait for its writer
-            return b""
-        with path.open("rb") as file:
+        with open_plain(path, root) as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(0, size - max_bytes))
             return file.read(max_bytes)

@@ -99,8 +99,7 @@ class Watch:
         if exit_ is not None:
             return self._end(attempt, claim, exit_, seen, stop_requested=stop_requested)
         if stop_requested and real:
-            self._directory.path.mkdir(parents=True, exist_ok=True)
-            self._directory.stop.touch()  # the shim does the rest
+            self._write_stop()
         shim = identity_in(claim, "shim")
         if shim is None:
             return self._unclaimed(attempt, seen, now, stop_requested=stop_requested)
@@ -116,6 +115,16 @@ class Watch:
                 log.warning("the shim of attempt %s does not answer; it is killed", attempt.id)
                 return self._end(attempt, claim, None, seen, stop_requested=True)
         return seen
+
+    def _write_stop(self) -> None:
+        """Ask the shim to end the attempt; it does the rest. Looked at again at every tick."""
+        if not self._directory.root().exists():
+            if self._settings.run_as_owner:
+                return  # its owner makes it, when the attempt is launched
+            self._directory.root().mkdir(parents=True, exist_ok=True, mode=0o700)
+        with self._directory.entered(make=True) as here:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+            os.close(os.open(self._directory.stop.name, flags, 0o644, dir_fd=here))
 
     def _is_stuck(self, now: datetime) -> bool:
         self._stopping_since = self._stopping_since or now
@@ -142,11 +151,13 @@ class Watch:
     def _close_claim(self, attempt: AttemptRow) -> bool:
         """Claim the attempt for nobody, so that no late shim runs it; False when one has claimed it just now."""
         try:
-            fd = os.open(self._directory.process, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with self._directory.entered() as here:
+                name = self._directory.process.name
+                fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644, dir_fd=here)
         except FileExistsError:
             return _of(attempt, self._directory.process) is None  # an empty claim: its shim is dead
-        except FileNotFoundError:
-            return True  # not even its directory could be made
+        except (FileNotFoundError, NotADirectoryError):
+            return True  # not even its directory could be made, or a job put a link in its place
         with os.fdopen(fd, "w") as file:
             json.dump({"attempt_id": attempt.id, "shim": None}, file)
         return True
