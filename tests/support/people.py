@@ -10,6 +10,7 @@ import json
 import os
 import pwd
 import shutil
+import signal
 import stat
 import subprocess
 import sys
@@ -30,10 +31,12 @@ _PATH = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
 _VERSION = f"python{sys.version_info.major}.{sys.version_info.minor}"
 
 
+PROGRAMS = ("sudo", "visudo", "useradd")
+
+
 def missing() -> list[str]:
-    """Return what this machine lacks to run as other accounts."""
-    lacking = [name for name in ("sudo", "visudo", "useradd") if shutil.which(name, path=_PATH) is None]
-    return [*lacking, *(["to be root"] if os.geteuid() else [])]
+    """Return the programs that are needed to run as other accounts and that this machine lacks."""
+    return [name for name in PROGRAMS if shutil.which(name, path=_PATH) is None]
 
 
 @dataclass
@@ -90,16 +93,15 @@ def become(account: str, *argv: str, env: Mapping[str, str] | None = None) -> su
     )
 
 
-def processes_of(account: str) -> list[int]:
-    """Return the pids of an account's processes that have not ended."""
-    uid = pwd.getpwnam(account).pw_uid
+def processes_of(name: str) -> list[int]:
+    """Return the pids of what has the id of a run, or another name, in its arguments or its environment."""
     found = []
     for entry in Path("/proc").iterdir():
         with suppress(OSError, ValueError):
-            if entry.name.isdigit() and entry.stat().st_uid == uid:
-                state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
-                if state != "Z":
-                    found.append(int(entry.name))
+            words = (entry / "cmdline").read_bytes() + (entry / "environ").read_bytes()
+            state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
+            if name.encode() in words and state != "Z" and entry.name != str(os.getpid()):
+                found.append(int(entry.name))
     return found
 
 
@@ -123,6 +125,9 @@ def house() -> Iterator[House]:
         yield made
     finally:
         sudoers.unlink(missing_ok=True)
+        for pid in processes_of(str(path)):  # of a test that failed
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         shutil.rmtree(path, ignore_errors=True)
 
 

@@ -25,6 +25,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from setproctitle import getproctitle
+
 from snakeway import ids
 from snakeway.directory import AttemptDirectory, read_json, run_directory, write_json
 from snakeway.gatefile import Decision, write_decision
@@ -139,6 +141,7 @@ def _order(attempt: AttemptDirectory) -> None:
 
 def _begin_environment() -> None:
     """Forget what sudo let through; what the service hands on is in command.json."""
+    getproctitle()  # setproctitle looks for its place at its first call, behind the environment as it was at the start
     account = pwd.getpwuid(os.geteuid())
     os.environ.clear()
     os.environ.update(
