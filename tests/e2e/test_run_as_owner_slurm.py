@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.conftest import QUICK
-from tests.support.people import ALICE, BOB, PROGRAMS, SERVICE, House, house, missing, processes_of
+from tests.support.people import ALICE, BOB, PROGRAMS, SERVICE, House, become, house, missing, processes_of
 from tests.support.server import ROOT, Server
 from tests.support.services import need
 from tests.support.slurm import Cluster
@@ -127,8 +127,6 @@ def test_cancelling_leaves_nothing(cluster: Cluster, servers: dict[str, Server],
 
 def test_the_service_itself_may_not_cancel_the_jobs(cluster: Cluster, servers: dict[str, Server]) -> None:
     """Without this the test before would prove nothing."""
-    from tests.support.people import become
-
     server = servers[BOB]
     run_id = server.submit("long", target="quick")
     wait_for_jobs(cluster, run_id, 2)
