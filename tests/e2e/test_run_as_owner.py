@@ -66,12 +66,34 @@ rule all:
         "rm {output}; ln -s $SECRET {output}"
 """
 
+ASKS = """
+localrules: review
+
+rule all:
+    input: "used.txt"
+
+rule qc:
+    output: "qc.txt"
+    shell: "echo fine > {output}"
+
+rule review:
+    input: "qc.txt"
+    output: "review.json"
+    shell: "snakeway gate {output} {input} --title 'Is it good?'"
+
+rule use:
+    input: "review.json"
+    output: "used.txt"
+    shell: "cp {input} {output}"
+"""
+
 
 @pytest.fixture(scope="module")
 def home() -> Iterator[House]:
     need(PROGRAMS, missing=missing(), root=True)
     with house() as made:
-        for name, text in (("makes", MAKES), ("stubborn", STUBBORN), ("waits", WAITS), ("plants", PLANTS)):
+        texts = {"makes": MAKES, "stubborn": STUBBORN, "waits": WAITS, "plants": PLANTS, "asks": ASKS}
+        for name, text in texts.items():
             made.workflow(name, text)
         yield made
 
@@ -173,6 +195,26 @@ def test_nobody_else_sees_anything(alices: Server) -> None:
         assert become(account, "mkdir", str(directory.parent / ids.new_id())).returncode != 0
     assert become(BOB, "rm", "-rf", str(directory.parent / ".new" / run_id)).returncode == 0
     assert directory.exists()
+
+
+def test_a_gate_gets_its_decision_and_a_later_one(alices: Server) -> None:
+    run_id = alices.submit("asks")
+    for score, state in ((1, "paused"), (2, "succeeded")):
+
+        def rests(wanted: str = state) -> Any:
+            return alices.get(f"/runs/{run_id}")["state"] == wanted or None
+
+        wait_until(rests, timeout_s=60, what=f"the run to be {state}")
+        decision = {"gate": "review.json", "verdict": "approved", "answer": {"score": score}}
+        assert alices.request("POST", f"/runs/{run_id}/decisions", json=decision).status_code == 202
+
+    def used() -> Any:
+        return '"score": 2' in (alices.directory(run_id) / "used.txt").read_text() or None
+
+    wait_until(used, timeout_s=60, what="the second answer to be used")
+    made = alices.directory(run_id)
+    assert {owner_of(path) for path in (made / "review.json", made / "used.txt")} == {ALICE}
+    assert alices.end_of(run_id)["state"] == "succeeded"
 
 
 def test_a_cancelled_run_leaves_no_process(alices: Server) -> None:

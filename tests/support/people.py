@@ -161,6 +161,10 @@ def _interpreter(path: Path) -> Path:
     python.parent.mkdir()
     python.symlink_to(base)
     (python.parent / "python3").symlink_to("python")
+    for name in ("snakeway", "snakemake"):
+        program = python.parent / name
+        program.write_text(f'#!/bin/sh\nexec {python} -m {name} "$@"\n')
+        program.chmod(0o755)
     return python
 
 

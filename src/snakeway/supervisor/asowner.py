@@ -29,7 +29,7 @@ from setproctitle import getproctitle
 
 from snakeway import ids
 from snakeway.directory import AttemptDirectory, read_json, run_directory, write_json
-from snakeway.gatefile import Decision, write_decision
+from snakeway.gatefile import Decision, Verdict, write_decision
 from snakeway.owner import MIN_UID, NEW_FOLDER
 from snakeway.supervisor import shim
 from snakeway.supervisor.order import write_order
@@ -55,7 +55,7 @@ def main(argv: Sequence[str]) -> int:
     try:
         _check_caller()
         return _do(argv)
-    except (Refused, OSError, ValueError, LookupError) as error:
+    except (Refused, OSError, ValueError, LookupError, TypeError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
 
@@ -76,7 +76,8 @@ def _do(argv: Sequence[str]) -> int:
         case [data, "cancel", run, *jobs] if jobs:
             _cancel(_directory(data, run), run, jobs)
         case [data, "decide", run]:
-            write_decision(_directory(data, run), Decision(**json.load(sys.stdin)))
+            directory, told = _directory(data, run), json.load(sys.stdin)
+            write_decision(directory, Decision(**{**told, "verdict": Verdict(told["verdict"])}))
         case [data, "remove", run]:
             _empty(_directory(data, run))
         case _:
