@@ -88,6 +88,12 @@ class AttemptDirectory:
         finally:
             os.close(here)
 
+    def write_stop(self) -> None:
+        """Make the file that asks the shim to end the attempt; may be repeated. Raises OSError."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        with self.entered(make=True) as here:
+            os.close(os.open(self.stop.name, flags, 0o644, dir_fd=here))
+
     @property
     def config(self) -> Path:
         return self.path / "config.yaml"

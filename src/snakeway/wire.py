@@ -26,19 +26,18 @@ reader ignores types and members it does not know, so that plugin and server may
     attempt_ended     lost (events that could not be written)
 """
 
-import errno
 import json
 import math
 import os
 import re
-import stat
 import threading
 import time
 from collections.abc import Iterator
 from enum import StrEnum
-from io import BufferedReader
 from pathlib import Path
 from typing import Any
+
+from snakeway.plainfile import open_plain
 
 VERSION = 1
 EVENTS_FILE = "events.ndjson"
@@ -261,30 +260,6 @@ def workflow_name(directory: str, snakefile: str) -> str:
 def tail(path: Path, lines: int = LOG_TAIL_LINES, max_bytes: int = LOG_TAIL_BYTES, root: Path | None = None) -> str:
     """Return the last ``lines`` lines of a text file, at most ``max_bytes`` of it; empty when it cannot be read."""
     return "\n".join(read_end(path, max_bytes, root).decode(errors="replace").splitlines()[-lines:])
-
-
-def open_plain(path: Path, root: Path | None = None) -> BufferedReader:
-    """Open a plain file for reading: a pipe would wait for its writer, and a device could be read for ever.
-
-    With ``root`` it must lie below that folder, whatever links jobs have put on the way. Raises OSError; it is
-    FileNotFoundError for what is none of these.
-    """
-    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        if not stat.S_ISREG(os.fstat(fd).st_mode) or not (root is None or lies_below(fd, root)):
-            raise FileNotFoundError(errno.ENOENT, "not a plain file", str(path))
-        return os.fdopen(fd, "rb")
-    except BaseException:
-        os.close(fd)
-        raise
-
-
-def lies_below(fd: int, root: Path) -> bool:
-    """Whether an open file is below a folder. Looked at when it is open: its path may lead elsewhere by now."""
-    try:
-        return Path(f"/proc/self/fd/{fd}").readlink().is_relative_to(root.resolve())
-    except FileNotFoundError:  # not Linux, where no other account takes part
-        return True
 
 
 def read_end(path: Path, max_bytes: int, root: Path | None = None) -> bytes:

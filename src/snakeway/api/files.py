@@ -17,7 +17,7 @@ from msgspec import json
 
 from snakeway.api import problems, ranges
 from snakeway.errors import RangeNotSatisfiable, SnakewayError
-from snakeway.wire import lies_below
+from snakeway.plainfile import lies_below
 
 CHUNK_BYTES = 512 * 1024
 

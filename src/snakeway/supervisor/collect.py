@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from snakeway.directory import run_directory
+from snakeway.plainfile import open_plain
 from snakeway.rows import AttemptRow, now
 from snakeway.store import Store, artifacts, jobs, runs
-from snakeway.wire import open_plain
 
 log = logging.getLogger(__name__)
 

@@ -122,9 +122,7 @@ class Watch:
             if self._settings.run_as_owner:
                 return  # its owner makes it, when the attempt is launched
             self._directory.root().mkdir(parents=True, exist_ok=True, mode=0o700)
-        with self._directory.entered(make=True) as here:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-            os.close(os.open(self._directory.stop.name, flags, 0o644, dir_fd=here))
+        self._directory.write_stop()
 
     def _is_stuck(self, now: datetime) -> bool:
         self._stopping_since = self._stopping_since or now
