@@ -118,10 +118,9 @@ class Watch:
 
     def _write_stop(self) -> None:
         """Ask the shim to end the attempt; it does the rest. Looked at again at every tick."""
-        if not self._directory.root().exists():
-            if self._settings.run_as_owner:
-                return  # its owner makes it, when the attempt is launched
-            self._directory.root().mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not self._directory.root().exists() and self._settings.run_as_owner:
+            return  # its owner makes it, when the attempt is launched
+        self._directory.root().mkdir(parents=True, exist_ok=True, mode=0o700)
         self._directory.write_stop()
 
     def _is_stuck(self, now: datetime) -> bool:
@@ -255,8 +254,7 @@ class Watch:
         if shim is not None and not self._swept:
             self._swept = True
             name = title(attempt.run_id, attempt.number)
-            owner = of_directory(self._settings.data_dir, attempt.run_id)
-            if owner is not None:
+            if (owner := of_directory(self._settings.data_dir, attempt.run_id)) is not None:
                 self._sweep_as(owner, attempt)
                 return
             killed = kill_left_behind(shim, f"{ENV_ATTEMPT}={attempt.id}", name)
