@@ -98,6 +98,7 @@ def _kind(name: str, field: FieldInfo) -> str:
         list[Webhook]: "JSON list of objects",
         list[RetentionRule]: "JSON list of objects",
         bool: "true or false",
+        dict[str, str]: "JSON object of texts",
     }
     annotation: Any = _unchecked(field.annotation)
     if annotation not in kinds:  # it may be None
@@ -109,6 +110,8 @@ def _unchecked(annotation: Any) -> Any:
     """Return a type without the checks that are made of its values."""
     if get_origin(annotation) is Annotated:
         return get_args(annotation)[0]
+    if get_origin(annotation) is dict:
+        return dict[tuple(_unchecked(member) for member in get_args(annotation))]  # type: ignore[misc]
     return list[_unchecked(get_args(annotation)[0])] if get_origin(annotation) is list else annotation  # type: ignore[misc]
 
 

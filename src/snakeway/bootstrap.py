@@ -11,6 +11,7 @@ from types import FrameType
 
 import uvicorn
 
+from snakeway import owner
 from snakeway.app import Parts, create_app
 from snakeway.catalog import Catalog
 from snakeway.client import Recording
@@ -155,6 +156,8 @@ def open_store(settings: Settings) -> Store:
     """
     try:
         settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if settings.run_as_owner:
+            owner.open_house(settings)
         told = [webhook.subscription for webhook in settings.webhooks]
         store = Store(settings.store_url, settings.database_wait_s, told)
     except OSError as error:

@@ -20,6 +20,9 @@ a restored backup left there under the same number is another's.
 
 import json
 import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,8 +60,39 @@ class AttemptDirectory:
     @property
     def is_real(self) -> bool:
         """Whether the way here leads through no link: the jobs of a run can write in its directory, and plant some."""
-        run = self.path.parent.parent.parent
-        return self.path.resolve() == run.resolve() / self.path.relative_to(run)
+        return self.path.resolve() == self.root().resolve() / self.path.relative_to(self.root())
+
+    def root(self) -> Path:
+        """Return the directory of the run."""
+        return self.path.parent.parent.parent
+
+    @contextmanager
+    def entered(self, *, make: bool = False) -> Iterator[int]:
+        """Open the directory, folder by folder and through no link; yields its descriptor. Raises OSError.
+
+        The way for a service to write where another account's jobs can put links at any moment. A folder that is made
+        here is everybody's if the run's directory is another account's, which lets nobody else in.
+        """
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+        here = os.open(self.root(), flags)
+        mode = 0o700 if os.fstat(here).st_uid == os.geteuid() else 0o2777
+        try:
+            for name in self.path.relative_to(self.root()).parts:
+                made = make and _made(here, name)
+                below = os.open(name, flags, dir_fd=here)
+                os.close(here)
+                here = below
+                if made:
+                    os.fchmod(here, mode)
+            yield here
+        finally:
+            os.close(here)
+
+    def write_stop(self) -> None:
+        """Make the file that asks the shim to end the attempt; may be repeated. Raises OSError."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        with self.entered(make=True) as here:
+            os.close(os.open(self.stop.name, flags, 0o644, dir_fd=here))
 
     @property
     def config(self) -> Path:
@@ -102,10 +136,20 @@ def run_directory(data_dir: Path, run_id: str) -> RunDirectory:
     return RunDirectory(data_dir / "runs" / run_id)
 
 
+def _made(here: int, name: str) -> bool:
+    try:
+        os.mkdir(name, 0o700, dir_fd=here)
+    except FileExistsError:
+        return False
+    return True
+
+
 def write_json(path: Path, value: Any, *, sync: bool = False) -> None:
     """Write a file whole or not at all; with ``sync`` it survives the machine's crash once this returns."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("w") as file:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    # Not a link or pipe that a job has left there.
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    with os.fdopen(os.open(temporary, flags, 0o660), "w") as file:
         json.dump(value, file)
         if sync:
             file.flush()

@@ -275,7 +275,7 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 
 def _write(path: Path, value: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o770)  # the group: see snakeway.owner
     _replace(path, json.dumps(value, ensure_ascii=False) + "\n")
 
 

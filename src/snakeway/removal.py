@@ -21,12 +21,15 @@ from snakeway.model import attempt as attempt_rules
 from snakeway.model import run as run_rules
 from snakeway.model.audit import AuditAction
 from snakeway.model.retention import Rule
+from snakeway.owner import NEW_FOLDER, of_directory
 from snakeway.rows import RunRow
 from snakeway.store import Store, Transaction, attempts, audit, retention, runs
 from snakeway.store.page import encode
 
 log = logging.getLogger(__name__)
 
+_REMOVE_S = 3600.0  # longest time to empty a directory as its owner
+_ABANDONED_S = 3600.0  # an older directory that was never moved to its place was left by a crash
 _IN_CHUNK = 500  # bound variables of one SELECT … IN
 
 
@@ -76,9 +79,13 @@ def discard(data_dir: Path, run_id: str) -> None:
     """
     trash = _trash(data_dir) / f"{run_id}.{secrets.token_hex(4)}"
     directory = run_directory(data_dir, run_id).path
+    owner = of_directory(data_dir, run_id)
     try:
         trash.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        directory.chmod(stat.S_IRWXU)  # a job may have made it read-only, and then it could not be moved
+        if owner is None:
+            directory.chmod(stat.S_IRWXU)  # a job may have made it read-only, and then it could not be moved
+        else:
+            owner.call("remove", run_id, timeout_s=_REMOVE_S)  # jobs may have made folders that only they can open
         directory.replace(trash)
     except FileNotFoundError:
         return
@@ -97,6 +104,10 @@ def clean_up(store: Store, data_dir: Path) -> None:
     with suppress(FileNotFoundError, NotADirectoryError):
         for path in _trash(data_dir).iterdir():
             _remove_tree(path)
+    with suppress(FileNotFoundError, NotADirectoryError):
+        for path in (data_dir / "runs" / NEW_FOLDER).iterdir():
+            if path.lstat().st_mtime < time.time() - _ABANDONED_S:
+                _remove_tree(path)
     names: list[str] = []
     with suppress(FileNotFoundError, NotADirectoryError):
         names = [path.name for path in (data_dir / "runs").iterdir() if ids.is_id(path.name)]

@@ -1,5 +1,6 @@
 """Settings of the server side. Each is an environment variable ``SNAKEWAY_<NAME>``; units are in the names."""
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -13,6 +14,8 @@ from snakeway.model.duration import parse_duration
 from snakeway.model.retention import Rule, check_states
 from snakeway.model.run import RunState
 from snakeway.model.webhook import Subscription, check_secret, check_url
+
+ACCOUNT_NAME = "[a-z_][a-z0-9_-]{0,31}"
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -57,6 +60,20 @@ def _different_urls(webhooks: "list[Webhook]") -> "list[Webhook]":
     return webhooks
 
 
+def _account(name: str) -> str:
+    if re.fullmatch(ACCOUNT_NAME, name) is None:
+        raise ValueError(f"{name!r} cannot be a local account: it must match {ACCOUNT_NAME}")
+    return name
+
+
+def _owner_variable(name: str) -> str:
+    if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) is None or name.startswith(("SNAKEWAY_", "LD_", "PYTHON")):
+        raise ValueError(f"{name!r} is not a variable that can be handed on")
+    return name
+
+
+Account = Annotated[str, AfterValidator(_account)]
+OwnerVariable = Annotated[str, AfterValidator(_owner_variable)]
 FolderPath = Annotated[Path, AfterValidator(_absolute)]
 WebhookUrl = Annotated[str, AfterValidator(_checked(check_url))]
 WebhookSecret = Annotated[SecretStr, AfterValidator(_checked(_webhook_secret))]
@@ -186,6 +203,17 @@ class Settings(BaseSettings):
     retention_interval_s: float = Field(3600, gt=0, description="Time between two looks for runs to be removed.")
     keep_label: str = Field(
         "keep", min_length=1, description="A run with this label, whatever its value, is never removed by a rule."
+    )
+
+    run_as_owner: bool = Field(
+        False, description="Runs run as the local account of their owner, through sudo, instead of as the service."
+    )
+    accounts: dict[str, Account] = Field(
+        {}, description="Local accounts of owners: an object of names. Who is not in it is his own account's name."
+    )
+    owner_environment: list[OwnerVariable] = Field(
+        [],
+        description="More variables of the service's environment for runs as their owner, who can read them.",
     )
 
     @property

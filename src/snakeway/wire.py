@@ -37,6 +37,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from snakeway.plainfile import open_plain
+
 VERSION = 1
 EVENTS_FILE = "events.ndjson"
 STATE_FOLDER = ".snakeway"  # below the working directory of a run; attempts/<name>/events.ndjson below that
@@ -163,23 +165,21 @@ class Complain:
             os.write(2, f"{self._prefix}{text}\n".encode(errors="replace"))
 
 
-def read_events(path: Path, offset: int, max_bytes: int) -> tuple[list[Event], int]:
+def read_events(path: Path, offset: int, max_bytes: int, root: Path | None = None) -> tuple[list[Event], int]:
     """Return the whole events that begin at byte ``offset``, and the offset behind the last of them.
 
     Reads at most ``max_bytes``. A line that is not an event is passed over, and so is one that is longer than that: it
     is the trace of a full disk, a crash or somebody else's writing, and the gap in ``seq`` tells. What is not a plain
-    file has no events, and neither has one that does not exist.
+    file has no events, and neither has one that does not exist, or that lies outside of ``root``.
     """
-    data = read_lines(path, offset, max_bytes)
+    data = read_lines(path, offset, max_bytes, root)
     return list(parse_lines(data)), offset + len(data)
 
 
-def read_lines(path: Path, offset: int, max_bytes: int) -> bytes:
+def read_lines(path: Path, offset: int, max_bytes: int, root: Path | None = None) -> bytes:
     """Return the whole lines that begin at byte ``offset``, at most ``max_bytes``; the broken head of a longer line."""
     try:
-        if not path.is_file():  # a device could be read for ever
-            return b""
-        with path.open("rb") as file:
+        with open_plain(path, root) as file:
             file.seek(offset)
             data = file.read(max_bytes)
     except FileNotFoundError:
@@ -257,17 +257,15 @@ def workflow_name(directory: str, snakefile: str) -> str:
     return (folder.parent if folder.name == "workflow" else folder).name or "snakemake"
 
 
-def tail(path: Path, lines: int = LOG_TAIL_LINES, max_bytes: int = LOG_TAIL_BYTES) -> str:
+def tail(path: Path, lines: int = LOG_TAIL_LINES, max_bytes: int = LOG_TAIL_BYTES, root: Path | None = None) -> str:
     """Return the last ``lines`` lines of a text file, at most ``max_bytes`` of it; empty when it cannot be read."""
-    return "\n".join(read_end(path, max_bytes).decode(errors="replace").splitlines()[-lines:])
+    return "\n".join(read_end(path, max_bytes, root).decode(errors="replace").splitlines()[-lines:])
 
 
-def read_end(path: Path, max_bytes: int) -> bytes:
+def read_end(path: Path, max_bytes: int, root: Path | None = None) -> bytes:
     """Return the last bytes of a file; none when it cannot be read."""
     try:
-        if not path.is_file():  # opening a pipe would wait for its writer
-            return b""
-        with path.open("rb") as file:
+        with open_plain(path, root) as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(0, size - max_bytes))
             return file.read(max_bytes)

@@ -215,7 +215,7 @@ async def collected(chunks: Any) -> list[bytes]:
 
 
 def opened(path: Path) -> files.OpenFile:
-    return files.OpenFile(path, LogNotFound("gone"))
+    return files.OpenFile(path, LogNotFound("gone"), path.parent)
 
 
 @pytest.mark.anyio

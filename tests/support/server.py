@@ -1,6 +1,7 @@
 """A real Snakeway server process, to be talked to over HTTP and killed from outside."""
 
 import os
+import pwd
 import signal
 import socket
 import subprocess
@@ -36,6 +37,8 @@ class Server:
     arguments: list[str] = field(default_factory=list)
     port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
+    python: str = sys.executable
+    account: str | None = None  # as which it runs, with its main group only; that takes root
 
     @property
     def url(self) -> str:
@@ -58,9 +61,13 @@ class Server:
     def start(self, *, wait: bool = True) -> "Server":
         """Start the process; with ``wait`` return only when it is ready."""
         self.data_dir.mkdir(parents=True, exist_ok=True)
-        argv = [sys.executable, "-m", "snakeway", "serve", *self.arguments]
+        argv = [self.python, "-m", "snakeway", "serve", *self.arguments]
+        options: dict[str, Any] = {"env": self.env, "stdin": subprocess.DEVNULL}
+        if self.account is not None:
+            group = pwd.getpwnam(self.account).pw_gid
+            options |= {"user": self.account, "group": group, "extra_groups": [], "cwd": "/"}
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(argv, env=self.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            self.process = subprocess.Popen(argv, stdout=log, stderr=log, **options)
         if wait:
             wait_until(self._ready, timeout_s=START_S, what=f"the server to be ready; its log is {self.log}")
         return self

@@ -111,7 +111,8 @@ class ArtifactController(Controller):
         if "\0" in name:  # Postgres would refuse to look for it
             raise ArtifactNotFound(f"run {run_id} has no output {name!r}")
         row, path = reads.artifact(request.user, run_id, name)
-        file = files.OpenFile(path, ArtifactNotFound(f"run {run_id} has lost its output {row.path!r}"))
+        missing = ArtifactNotFound(f"run {run_id} has lost its output {row.path!r}")
+        file = files.OpenFile(path, missing, reads.directory(run_id).path)
         headers = {"Content-Disposition": _attachment(row.path)}
         etag = None
         if (

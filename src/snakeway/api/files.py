@@ -17,6 +17,7 @@ from msgspec import json
 
 from snakeway.api import problems, ranges
 from snakeway.errors import RangeNotSatisfiable, SnakewayError
+from snakeway.plainfile import lies_below
 
 CHUNK_BYTES = 512 * 1024
 
@@ -30,8 +31,8 @@ POLICY = "sandbox; default-src 'none'"
 class OpenFile:
     """A file that is open for reading from any thread, with the size that it had when it was opened."""
 
-    def __init__(self, path: Path, missing: SnakewayError) -> None:
-        """Open ``path``, which must be a regular file and not a link; raises ``missing`` if it is not."""
+    def __init__(self, path: Path, missing: SnakewayError, root: Path) -> None:
+        """Open ``path``, a regular file below ``root`` and not a link; raises ``missing`` if it is not."""
         try:
             self._fd: int | None = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
         except OSError as error:
@@ -42,7 +43,7 @@ class OpenFile:
         status = os.fstat(self._fd)
         self.size = status.st_size
         self.mtime_ns = status.st_mtime_ns
-        if not stat.S_ISREG(status.st_mode):
+        if not (stat.S_ISREG(status.st_mode) and lies_below(self._fd, root)):
             self.close()
             raise missing
 

@@ -60,7 +60,7 @@ class LogController(Controller):
         tail: Tail = None,
     ) -> ASGIResponse:
         """What snakemake printed in one attempt. Grows while it runs: go on with `Range: bytes=<size so far>-`."""
-        return _send(request, reads.run_log(request.user, run_id, attempt), tail)
+        return _send(request, reads.run_log(request.user, run_id, attempt), reads.directory(run_id).path, tail)
 
     @route(
         "/jobs/{job:int}/log",
@@ -90,11 +90,12 @@ class LogController(Controller):
         shipped = reads.shipped_log(request.user, run_id, attempt, job)
         if shipped is not None:
             return _send_text(request, shipped, tail)
-        return _send(request, reads.job_log(request.user, run_id, attempt, job, source), tail)
+        path = reads.job_log(request.user, run_id, attempt, job, source)
+        return _send(request, path, reads.directory(run_id).path, tail)
 
 
-def _send(request: ApiRequest, path: Path, tail: int | None) -> ASGIResponse:
-    file = files.OpenFile(path, LogNotFound("the log is gone, or is not a plain file"))
+def _send(request: ApiRequest, path: Path, root: Path, tail: int | None) -> ASGIResponse:
+    file = files.OpenFile(path, LogNotFound("the log is gone, or is not a plain file"), root)
     return files.respond(request, file, _TEXT, tail=tail)
 
 

@@ -62,8 +62,9 @@ def materialise(snapshot: Path, index: Index, digest: str, directory: Path) -> N
             if found == entry:
                 continue
             if found and entry.kind != "link" != found.kind and found.content == entry.content:
-                run.set_mode(path, entry)
-                continue
+                with contextlib.suppress(PermissionError):  # the owner's own file by now: it is put there anew
+                    run.set_mode(path, entry)
+                    continue
             is_change = found is not None or before.digest not in (None, digest)
             modified = time.time_ns() if is_change else os.lstat(snapshot / path).st_mtime_ns
             run.put(path, entry, snapshot / path, modified)
@@ -90,11 +91,14 @@ class _Beneath:
         self._root = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._state = -1
         self._directory = directory
+        # The directory of another account, which nobody but it and the service can enter: what the service puts there
+        # must be the other's to change, and no bit keeps anybody else out.
+        self._shared = os.fstat(self._root).st_uid != os.geteuid()
         self.made: list[str] = []  # folders that were not there
 
     def __enter__(self) -> Self:
         try:
-            _make(self._root, STATE_FOLDER)
+            self._make(self._root, STATE_FOLDER)
             self._state = self._enter(self._root, STATE_FOLDER, create=True)
             self._sweep()
         except BaseException:
@@ -141,7 +145,7 @@ class _Beneath:
         with self._parent(path) as (folder, name):
             descriptor = open_file(name, folder)
             try:
-                os.fchmod(descriptor, _mode(entry))
+                os.fchmod(descriptor, self._mode(entry))
             finally:
                 os.close(descriptor)
 
@@ -162,7 +166,7 @@ class _Beneath:
             else:
                 with os.fdopen(open_file(source), "rb") as original, self._create(temporary) as copy:
                     shutil.copyfileobj(original, copy)
-                    os.fchmod(copy.fileno(), _mode(entry))
+                    os.fchmod(copy.fileno(), self._mode(entry))
             os.utime(temporary, ns=(modified, modified), dir_fd=self._state, follow_symlinks=False)
             try:
                 os.rename(temporary, name, src_dir_fd=self._state, dst_dir_fd=folder)
@@ -198,7 +202,7 @@ class _Beneath:
         here = os.dup(self._root)
         try:
             for depth, folder in enumerate(folders, 1):
-                if create and _make(here, folder):
+                if create and self._make(here, folder):
                     self.made.append("/".join(folders[:depth]))
                 below = self._enter(here, folder, create=create)
                 os.close(here)
@@ -214,6 +218,23 @@ class _Beneath:
             if create:
                 raise self._in_the_way(folder, "a file or link", "a folder") from None
             raise
+
+    def _make(self, here: int, folder: str) -> bool:
+        """Make a folder; returns whether it was not there."""
+        try:
+            os.mkdir(folder, 0o755, dir_fd=here)
+        except FileExistsError:
+            return False
+        if self._shared:
+            made = self._enter(here, folder, create=True)
+            try:
+                os.fchmod(made, 0o2777)  # with the group that it has inherited
+            finally:
+                os.close(made)
+        return True
+
+    def _mode(self, entry: Entry) -> int:
+        return (0o755 if entry.kind == "program" else 0o644) | (0o022 if self._shared else 0)
 
     @contextlib.contextmanager
     def _create(self, name: str) -> Iterator[BinaryIO]:
@@ -233,19 +254,6 @@ class _Beneath:
             f"{self._directory}: {path} is {found} where the workflow has {wanted}; move it away and re-run, "
             "or submit a new run"
         )
-
-
-def _make(here: int, folder: str) -> bool:
-    """Make a folder; returns whether it was not there."""
-    try:
-        os.mkdir(folder, 0o755, dir_fd=here)
-    except FileExistsError:
-        return False
-    return True
-
-
-def _mode(entry: Entry) -> int:
-    return 0o755 if entry.kind == "program" else 0o644
 
 
 def _is_below(path: str) -> bool:

@@ -35,7 +35,7 @@ def events_after(directory: RunDirectory, position: Position) -> tuple[list[tupl
     attempt = directory.attempt(position.attempt)
     if not attempt.is_real:
         return [], position
-    data = read_lines(attempt.events, position.offset, CHUNK_BYTES)
+    data = read_lines(attempt.events, position.offset, CHUNK_BYTES, attempt.root())
     found = []
     offset = position.offset
     for line in data.splitlines(keepends=True):

@@ -101,7 +101,7 @@ class Books:
             path = Path(root / (job.scheduler_log or "")).resolve()
         except (OSError, RuntimeError, ValueError):
             return ""
-        return tail(path, SCHEDULER_LOG_LINES, SCHEDULER_LOG_BYTES) if path.is_relative_to(root) else ""
+        return tail(path, SCHEDULER_LOG_LINES, SCHEDULER_LOG_BYTES, root) if path.is_relative_to(root) else ""
 
 
 def _is_judged(job: Job) -> bool:

@@ -20,6 +20,7 @@ from snakeway.catalog import Catalog
 from snakeway.errors import SnakewayError, Unavailable
 from snakeway.model.attempt import HELD, AttemptReason
 from snakeway.model.scheduled import Phase, Scheduled
+from snakeway.owner import of_directory
 from snakeway.rows import AttemptRow
 from snakeway.settings import Settings
 from snakeway.store import Store, attempts, scheduled
@@ -198,7 +199,7 @@ class Clusters:
         fresh = {id_ for id_ in unwanted if at - ending.asked_at.get(id_, -_CANCEL_AGAIN_S) >= _CANCEL_AGAIN_S}
         ending.cancelled |= {id_ for id_ in fresh if not alive[id_].ending}
         if fresh and self._is_ours(row):
-            scheduler.cancel(row.run_id, fresh)
+            scheduler.cancel(row.run_id, fresh, of_directory(self._settings.data_dir, row.run_id))
             ending.asked_at.update(dict.fromkeys(fresh, at))
             log.info("cancelled %d jobs of run %s that its snakemake left", len(fresh), row.run_id)
         return bool(unwanted) and at - ending.since < _HURRY_FOR_S

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from snakeway.directory import run_directory
+from snakeway.plainfile import open_plain
 from snakeway.rows import AttemptRow, now
 from snakeway.store import Store, artifacts, jobs, runs
 
@@ -64,7 +65,7 @@ def digest(store: Store, data_dir: Path, attempt: AttemptRow) -> None:
     """
     root = run_directory(data_dir, attempt.run_id).path.resolve()
     for batch in _batches(find(store, data_dir, attempt)):
-        hashed = [values | {"sha256": found} for values in batch if (found := _digest(root / values["path"]))]
+        hashed = [values | {"sha256": found} for values in batch if (found := _digest(root / values["path"], root))]
         _save(store, attempt.run_id, hashed)
     with store.write() as tx:
         artifacts.collected(tx, attempt.id)
@@ -96,9 +97,9 @@ def files_below(root: Path, output: str) -> Iterator[tuple[Path, os.stat_result]
             log.warning("output %r is not listed: %s", str(file), error)
 
 
-def _digest(path: Path) -> str | None:
+def _digest(path: Path, root: Path) -> str | None:
     try:
-        with path.open("rb") as file:
+        with open_plain(path, root) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         log.warning("cannot read output %s: %s", path, error)

@@ -52,7 +52,7 @@ class Taken:
 
 def read(attempt: AttemptRow, directory: AttemptDirectory) -> tuple[list[Event], int]:
     """Return the next events of the attempt and the offset behind them; empty when there is nothing new."""
-    return wire.read_events(directory.events, attempt.events_offset, CHUNK_BYTES)
+    return wire.read_events(directory.events, attempt.events_offset, CHUNK_BYTES, directory.root())
 
 
 def take(tx: Transaction, attempt: AttemptRow, events: list[Event], offset: int, judge: Judge) -> Taken:
@@ -164,12 +164,12 @@ def plan_of(events: Iterable[Event]) -> dict[str, Any] | None:
 
 def read_plan(directory: AttemptDirectory) -> dict[str, Any] | None:
     """Return the attempt's plan, once its dry run has ended and left one."""
-    return plan_of(_all_events(directory.plan))
+    return plan_of(_all_events(directory.plan, directory.root()))
 
 
-def _all_events(path: Path) -> Iterator[Event]:
+def _all_events(path: Path, root: Path) -> Iterator[Event]:
     offset, behind = -1, 0
     while behind != offset:
         offset = behind
-        events, behind = wire.read_events(path, offset, CHUNK_BYTES)
+        events, behind = wire.read_events(path, offset, CHUNK_BYTES, root)
         yield from events

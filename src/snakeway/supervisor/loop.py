@@ -16,6 +16,7 @@ from snakeway.catalog import Catalog
 from snakeway.errors import SnakewayError, Unavailable
 from snakeway.gatefile import Decision
 from snakeway.model.attempt import AttemptReason
+from snakeway.owner import CannotBecome
 from snakeway.rows import AttemptRow, RunRow, SupervisorRow, now
 from snakeway.settings import Settings
 from snakeway.store import Store, artifacts, attempts, gates, outside, runs, supervisors
@@ -186,7 +187,7 @@ class Supervisor:
             return
         try:
             traceparent = self._report.attempt_traceparent(run, row)
-            directory = prepare(run, row, earlier, decisions, unmade, self._catalog, self._settings, traceparent)
+            prepared = prepare(run, row, earlier, decisions, unmade, self._catalog, self._settings, traceparent)
             self._note_executor(row)
             self._delivered(row, decisions)
         except Unavailable:
@@ -195,7 +196,9 @@ class Supervisor:
             self._refuse(row, f"The attempt could not be prepared: {error}")
             return
         try:
-            self._launcher.launch(directory)
+            self._launcher.launch(prepared)
+        except CannotBecome as error:
+            self._refuse(row, f"The attempt could not be started: {error}")
         except (OSError, EOFError) as error:
             # The forkserver was killed, or the machine has no room for a process: tried again after a grace.
             log.warning("could not launch attempt %s: %s", row.id, error)

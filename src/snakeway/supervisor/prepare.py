@@ -4,22 +4,37 @@ Every step may be repeated after a crash; nothing here starts a process.
 """
 
 import itertools
+import json
+import os
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from snakeway.catalog import Catalog
-from snakeway.directory import AttemptDirectory, read_json, run_directory, write_json
+from snakeway.directory import AttemptDirectory, run_directory
+from snakeway.errors import Invalid
 from snakeway.gatefile import Decision, write_decision
 from snakeway.model.attempt import AttemptState, Overrides
 from snakeway.model.failure import FailureKind
+from snakeway.owner import Owner, carried, of_directory, of_person
 from snakeway.rows import AttemptRow, GateRow, RunRow
 from snakeway.settings import Settings
 from snakeway.supervisor import command
+from snakeway.supervisor.order import write_order
 from snakeway.supervisor.stop import Graces
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """An attempt that can be launched."""
+
+    directory: AttemptDirectory
+    owner: Owner | None  # who runs it; None: the service
+    command: dict[str, Any]
+    config: str | None
 
 
 def prepare(
@@ -31,24 +46,29 @@ def prepare(
     catalog: Catalog,
     settings: Settings,
     traceparent: str | None,
-) -> Path:
-    """Write everything the shim reads; returns the attempt's directory.
+) -> Prepared:
+    """Make the run's directory ready, and the order that the shim reads.
 
-    Raises SnakewayError when the workflow's snapshot or the target is gone, OSError when the disk says no.
+    In the directory of another account only files of the workflow are written here, beneath open folders; the rest is
+    written as that account, which could have put links where the service would write.
+
+    Raises SnakewayError when the workflow's snapshot or the target is gone or the run's owner has no account, OSError
+    when the disk or sudo says no.
     """
     target = catalog.target(attempt.target)
     directory = run_directory(settings.data_dir, run.id)
-    directory.create(run.id)
+    owner = _owner_of(run, settings)
+    if owner is None:
+        directory.create(run.id)
+    else:
+        owner.make_directory(run.id)
     catalog.materialise(attempt.digest, directory.path)
     for decision in decisions:
-        write_decision(directory.path, decision)
+        if owner is None:
+            write_decision(directory.path, decision)
+        else:
+            owner.call("decide", run.id, given=json.dumps(asdict(decision)))
     folder = directory.attempt(attempt.number)
-    _set_aside(folder, attempt.id)
-    folder.path.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if attempt.config:
-        temporary = folder.config.with_name(".config.yaml")
-        temporary.write_text(yaml.safe_dump(attempt.config, sort_keys=False, allow_unicode=True), encoding="utf-8")
-        temporary.replace(folder.config)
     order = command.Order(
         run_id=run.id,
         attempt_id=attempt.id,
@@ -66,8 +86,24 @@ def prepare(
         traceparent=traceparent,
         snakemake=target.snakemake,
     )
-    write_json(folder.command, command.build(order), sync=True)
-    return folder.path
+    config = yaml.safe_dump(attempt.config, sort_keys=False, allow_unicode=True) if attempt.config else None
+    content = command.build(order)
+    if owner is None:
+        write_order(folder, content, config)
+    else:
+        content["env"] = carried(os.environ, settings.owner_environment) | content["env"]
+    return Prepared(folder, owner, content, config)
+
+
+def _owner_of(run: RunRow, settings: Settings) -> Owner | None:
+    owner = of_person(settings, run.owner)
+    before = of_directory(settings.data_dir, run.id)
+    if owner is None and before is not None:
+        raise Invalid(
+            f"the run has begun as the account {before.account} and cannot go on as the service's own; switch "
+            "run_as_owner on, or submit a new run"
+        )
+    return owner
 
 
 def _asking_again(
@@ -88,13 +124,6 @@ def _asking_again(
 def _asks_for(attempt: AttemptRow) -> tuple[Any, ...]:
     overrides = Overrides.from_json(attempt.overrides)
     return attempt.digest, attempt.config, overrides.targets, overrides.until
-
-
-def _set_aside(folder: AttemptDirectory, attempt_id: str) -> None:
-    """Rename the folder of another attempt of this number: one that a database restored from a backup has forgotten."""
-    command_ = read_json(folder.command)
-    if command_ is not None and command_.get("attempt_id") != attempt_id:
-        folder.path.replace(folder.path.with_name(f"{folder.path.name}.{command_.get('attempt_id')}"))
 
 
 def _left_a_lock(earlier: Sequence[AttemptRow]) -> bool:

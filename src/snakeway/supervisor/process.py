@@ -48,6 +48,17 @@ class Identity:
         )
 
 
+def identity_in(claim: dict[str, Any] | None, member: str) -> Identity | None:
+    """Return the identity in a claim; None where there is none."""
+    value = (claim or {}).get(member)
+    if not isinstance(value, dict):
+        return None
+    try:
+        return Identity.from_json(value)
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
 def identify(pid: int) -> Identity:
     """Return the identity of a running process; raises ProcessLookupError when there is none."""
     stat = _stat(pid)
@@ -111,7 +122,7 @@ def signal_group(leader: Identity, number: signal.Signals) -> None:
         os.killpg(leader.pid, number)
 
 
-def left_behind(session: Identity, marker: str, title: str) -> list[int]:
+def left_behind(session: Identity | None, marker: str, title: str) -> list[int]:
     """Return the pids of what an attempt started and nobody waits for any more.
 
     These are processes that carry ``marker`` (a ``NAME=value`` of their environment) or ``title`` (the beginning of
@@ -131,12 +142,14 @@ def left_behind(session: Identity, marker: str, title: str) -> list[int]:
         if marker.encode() in environment or _command_line(pid).startswith(title.encode()):
             signed.append(pid)
             by_session.add(number)
-        elif number == session.pid:
+        elif session is not None and number == session.pid:
             members.append(pid)
-    return signed + (members if session.pid in by_session and same_boot(session) else [])
+    if session is None or session.pid not in by_session or not same_boot(session):
+        return signed
+    return signed + members
 
 
-def kill_left_behind(session: Identity, marker: str, title: str) -> int:
+def kill_left_behind(session: Identity | None, marker: str, title: str) -> int:
     """Kill what :func:`left_behind` finds, until it finds nothing new; returns how many processes that were."""
     killed: set[int] = set()
     for _ in range(10):  # a process may fork between the look and the kill

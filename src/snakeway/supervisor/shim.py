@@ -22,6 +22,7 @@ import signal
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -36,6 +37,7 @@ from snakeway.supervisor.stop import Graces, StopLadder
 
 _FIRST_INHERITED_FD = 3
 _STOP_LOOK_MS = 250  # between two looks for the stop file; the child's end is seen at once
+_MODE = 0o660  # the group is the service, where the shim runs as somebody else
 _NOT_FOUND = 127  # what a shell exits with for a program that cannot be started
 _STEPS_THAT_MAY_FAIL = frozenset({"unlock", "plan"})
 
@@ -49,7 +51,10 @@ class Step:
     env: dict[str, str]  # added to the attempt's
 
 
-def detach(directory: str) -> None:
+Finish = Callable[[Path], None]
+
+
+def detach(directory: str, finish: Finish | None = None) -> None:
     """Start the shim of the attempt in ``directory`` as an orphan and return; the target of a forkserver process."""
     if os.fork():
         return
@@ -60,7 +65,7 @@ def detach(directory: str) -> None:
             signal.signal(number, signal.SIG_IGN)
         # The forkserver's pipes: as long as one copy is open, it would believe in its dead supervisor.
         os.closerange(_FIRST_INHERITED_FD, os.sysconf("SC_OPEN_MAX"))
-        status = main(AttemptDirectory(Path(directory)))
+        status = main(AttemptDirectory(Path(directory)), finish)
     except BaseException:
         traceback.print_exc()
         raise
@@ -68,8 +73,11 @@ def detach(directory: str) -> None:
         os._exit(status)
 
 
-def main(attempt: AttemptDirectory) -> int:
-    """Run the attempt; returns 0 when this process was the one to do it and wrote exit.json."""
+def main(attempt: AttemptDirectory, finish: Finish | None = None) -> int:
+    """Run the attempt; returns 0 when this process was the one to do it and wrote exit.json.
+
+    ``finish`` is called with the run's directory when nothing is running there any more.
+    """
     command = json.loads(attempt.command.read_bytes())
     lock = _claim(attempt, command["attempt_id"])
     if lock is None:
@@ -89,16 +97,19 @@ def main(attempt: AttemptDirectory) -> int:
         end = _run(attempt, step, command["snakemake"], lock, graces)
         if end.exit_code != 0 and not (step.name in _STEPS_THAT_MAY_FAIL and end.exit_code is not None):
             break
+    if finish is not None:
+        with contextlib.suppress(OSError):
+            finish(Path(command["directory"]))
     write_json(attempt.exit, {"attempt_id": command["attempt_id"], **asdict(end)}, sync=True)
     return 0
 
 
 def _claim(attempt: AttemptDirectory, attempt_id: str) -> int | None:
     """Return the descriptor that holds the lock, or None when the attempt is another shim's."""
-    lock = os.open(attempt.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    lock = os.open(attempt.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _MODE)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        fd = os.open(attempt.process, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        fd = os.open(attempt.process, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _MODE)
     except (BlockingIOError, FileExistsError):
         os.close(lock)
         return None
@@ -193,7 +204,7 @@ def _execute(program: str, argv: list[str]) -> NoReturn:
 
 def _redirect(log: Path) -> None:
     null = os.open(os.devnull, os.O_RDONLY)
-    out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, _MODE)
     for source, destination in ((null, 0), (out, 1), (out, 2)):
         os.dup2(source, destination)
     os.close(null)

@@ -6,12 +6,13 @@ that process: it is forked for each attempt, and started again by itself when it
 
 import gc
 import importlib.machinery
+import json
 import multiprocessing
 import sys
 from multiprocessing.context import ForkServerContext
-from pathlib import Path
 
 from snakeway.supervisor import shim
+from snakeway.supervisor.prepare import Prepared
 
 _LAUNCH_WAIT_S = 30
 
@@ -30,13 +31,19 @@ class Launcher:
 
         forkserver.ensure_running()
 
-    def launch(self, attempt_directory: Path) -> None:
+    def launch(self, attempt: Prepared) -> None:
         """Start the shim of an attempt; it detaches itself, so nothing is left to wait for.
 
         Raises OSError or EOFError when the forkserver was killed at this moment: the attempt was not started, or its
-        shim holds the claim; launching again is safe in both cases.
+        shim holds the claim; launching again is safe in both cases. The same holds for TimeoutError, if another account
+        runs the attempt: its process cannot be forked from here, and imports snakemake for itself. Raises CannotBecome
+        when it was not started.
         """
-        process = self._context.Process(target=shim.detach, args=(str(attempt_directory),))
+        if attempt.owner is not None:
+            order = json.dumps({"command": attempt.command, "config": attempt.config})
+            attempt.owner.call("shim", attempt.command["run_id"], str(attempt.command["number"]), given=order)
+            return
+        process = self._context.Process(target=shim.detach, args=(str(attempt.directory.path),))
         process.start()
         process.join(_LAUNCH_WAIT_S)
         if process.exitcode is not None:  # otherwise the machine is so slow that the fork itself takes this long

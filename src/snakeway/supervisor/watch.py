@@ -12,6 +12,7 @@ from snakeway.directory import AttemptDirectory, read_json, run_directory
 from snakeway.errors import Unavailable
 from snakeway.model.attempt import AttemptState, Exit, outcome
 from snakeway.model.job import Job
+from snakeway.owner import Owner, of_directory
 from snakeway.rows import AttemptRow, RunRow
 from snakeway.rows import now as utc_now
 from snakeway.settings import Settings
@@ -20,7 +21,15 @@ from snakeway.supervisor import intake
 from snakeway.supervisor.cluster import Clusters
 from snakeway.supervisor.end import end, exit_from_json
 from snakeway.supervisor.judge import judge_for
-from snakeway.supervisor.process import Identity, Liveness, kill_left_behind, liveness, lock_is_held, same_boot
+from snakeway.supervisor.process import (
+    Identity,
+    Liveness,
+    identity_in,
+    kill_left_behind,
+    liveness,
+    lock_is_held,
+    same_boot,
+)
 from snakeway.supervisor.shim import title
 from snakeway.supervisor.stop import Graces
 from snakeway.targets import Diagnosis, scheduler_for
@@ -90,8 +99,7 @@ class Watch:
         if exit_ is not None:
             return self._end(attempt, claim, exit_, seen, stop_requested=stop_requested)
         if stop_requested and real:
-            self._directory.path.mkdir(parents=True, exist_ok=True)
-            self._directory.stop.touch()  # the shim does the rest
+            self._write_stop()
         shim = identity_in(claim, "shim")
         if shim is None:
             return self._unclaimed(attempt, seen, now, stop_requested=stop_requested)
@@ -107,6 +115,13 @@ class Watch:
                 log.warning("the shim of attempt %s does not answer; it is killed", attempt.id)
                 return self._end(attempt, claim, None, seen, stop_requested=True)
         return seen
+
+    def _write_stop(self) -> None:
+        """Ask the shim to end the attempt; it does the rest. Looked at again at every tick."""
+        if not self._directory.root().exists() and self._settings.run_as_owner:
+            return  # its owner makes it, when the attempt is launched
+        self._directory.root().mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._directory.write_stop()
 
     def _is_stuck(self, now: datetime) -> bool:
         self._stopping_since = self._stopping_since or now
@@ -133,11 +148,13 @@ class Watch:
     def _close_claim(self, attempt: AttemptRow) -> bool:
         """Claim the attempt for nobody, so that no late shim runs it; False when one has claimed it just now."""
         try:
-            fd = os.open(self._directory.process, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with self._directory.entered() as here:
+                name = self._directory.process.name
+                fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644, dir_fd=here)
         except FileExistsError:
             return _of(attempt, self._directory.process) is None  # an empty claim: its shim is dead
-        except FileNotFoundError:
-            return True  # not even its directory could be made
+        except (FileNotFoundError, NotADirectoryError):
+            return True  # not even its directory could be made, or a job put a link in its place
         with os.fdopen(fd, "w") as file:
             json.dump({"attempt_id": attempt.id, "shim": None}, file)
         return True
@@ -237,9 +254,19 @@ class Watch:
         if shim is not None and not self._swept:
             self._swept = True
             name = title(attempt.run_id, attempt.number)
+            if (owner := of_directory(self._settings.data_dir, attempt.run_id)) is not None:
+                self._sweep_as(owner, attempt)
+                return
             killed = kill_left_behind(shim, f"{ENV_ATTEMPT}={attempt.id}", name)
             if killed:
                 log.warning("attempt %s left %d processes behind; they were killed", attempt.id, killed)
+
+    def _sweep_as(self, owner: Owner, attempt: AttemptRow) -> None:
+        """Have what was left behind killed by the account whose it is: others may not even see what it is."""
+        try:
+            owner.call("sweep", attempt.run_id, str(attempt.number), attempt.id)
+        except OSError as error:  # the attempt has ended all the same; without sudo no other will begin
+            log.warning("what attempt %s may have left behind could not be looked for: %s", attempt.id, error)
 
 
 def can_tell(settings: Settings, attempt: AttemptRow) -> bool:
@@ -260,17 +287,6 @@ def tell(directory: AttemptDirectory, shim: Identity) -> Liveness:
     if found is Liveness.UNKNOWN and same_boot(shim):
         return lock_is_held(directory.lock)
     return found
-
-
-def identity_in(claim: Claim | None, member: str) -> Identity | None:
-    """Return the identity in a claim; None where there is none."""
-    value = (claim or {}).get(member)
-    if not isinstance(value, dict):
-        return None
-    try:
-        return Identity.from_json(value)
-    except (KeyError, TypeError, ValueError):
-        return None
 
 
 def _of(attempt: AttemptRow, path: Path) -> Claim | None:

@@ -5,6 +5,7 @@ from typing import Protocol
 
 from snakeway.model.failure import Bounds, Facts, Failure
 from snakeway.model.scheduled import Scheduled
+from snakeway.owner import Owner
 
 
 class SchedulerAway(Exception):
@@ -36,5 +37,8 @@ class Scheduler(Protocol):
         A job that is not there yet is left out. Raises SchedulerAway.
         """
 
-    def cancel(self, run: str, external_ids: Collection[str]) -> None:
-        """Have these jobs of a run ended. They end some time after this returns. Raises SchedulerAway."""
+    def cancel(self, run: str, external_ids: Collection[str], owner: Owner | None = None) -> None:
+        """Have these jobs of a run ended, by the account whose jobs they are, if it is not the service's own.
+
+        They end some time after this returns. Raises SchedulerAway.
+        """

@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Collection, Mapping, Sequence
 
 from snakeway.model.scheduled import Scheduled
+from snakeway.owner import Owner
 from snakeway.targets.base import SchedulerAway
 from snakeway.targets.slurm import tables
 
@@ -47,12 +48,17 @@ class SlurmScheduler:
             found.update(tables.books(_checked(done)))
         return found
 
-    def cancel(self, run: str, external_ids: Collection[str]) -> None:
-        """Have jobs ended: one call of scancel for 500 of them. Raises SchedulerAway."""
+    def cancel(self, run: str, external_ids: Collection[str], owner: Owner | None = None) -> None:
+        """Have jobs ended: one call of scancel for 500 of them. Raises SchedulerAway.
+
+        Slurm lets nobody but a job's user and its operators do that, so ``owner`` is who calls it.
+        """
         ids = sorted(external_ids)
         for start in range(0, len(ids), _IDS_AT_ONCE):
+            some = ids[start : start + _IDS_AT_ONCE]
             # The name makes sure that an id that Slurm has given to another job since means nothing.
-            done = _call(["scancel", "--quiet", f"--name={run}", *ids[start : start + _IDS_AT_ONCE]])
+            argv = owner.argv("cancel", run, *some) if owner else ["scancel", "--quiet", f"--name={run}", *some]
+            done = _call(argv)
             if done.returncode != 0 and _GONE not in done.stderr:
                 raise SchedulerAway(_words(done))
 
