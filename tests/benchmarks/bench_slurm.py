@@ -6,13 +6,15 @@ Says also which share of the time was neither the scheduler's nor the jobs': in 
 import argparse
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from snakeway.targets.slurm import tables
 from tests.benchmarks.common import SNAKEMAKE, ratio, row, timed
 from tests.support.slurm import Cluster, slurm_cluster
 
+CONFIGURATION = Path("/etc/slurm/slurm.conf")
 PROFILE = Path(__file__).parent.parent.parent / "profiles" / "slurm"
 WORKFLOW = """
 rule all:
@@ -37,7 +39,11 @@ def main() -> None:
         "defaults": ["--executor", "slurm", "--jobs", str(options.jobs)],
     }
     times: dict[str, list[float]] = {kind: [] for kind in kinds if options.only in (None, kind)}
-    with tempfile.TemporaryDirectory() as name, slurm_cluster(Path(name) / "cluster") as cluster:
+    with (
+        tempfile.TemporaryDirectory() as name,
+        slurm_cluster(Path(name) / "cluster") as cluster,
+        usual_place(Path(cluster.env["SLURM_CONF"])),
+    ):
         for number in range(options.rounds):
             for kind in times:
                 folder = Path(name) / f"{kind}-{number}"
@@ -55,6 +61,17 @@ def main() -> None:
         print(row(kind, found))
     if len(times) > 1:
         print(f"ratio {ratio(times['profile'], times['defaults']):.2f}")
+
+
+@contextmanager
+def usual_place(configuration: Path) -> Iterator[None]:
+    """Have the configuration where Slurm looks for it: the plugin's defaults take SLURM_CONF away from jobs."""
+    CONFIGURATION.parent.mkdir(exist_ok=True)
+    CONFIGURATION.symlink_to(configuration)
+    try:
+        yield
+    finally:
+        CONFIGURATION.unlink()
 
 
 def run(cluster: Cluster, folder: Path, arguments: Sequence[str]) -> float:
