@@ -92,6 +92,8 @@ class Tracing:
             attributes[names.EXTERNAL_ID] = tried.external_id
         if tried.started is not None and not job["local"]:
             attributes[names.QUEUE_S] = max(0.0, tried.started - tried.since)
+            times = (tried.since, max(tried.since, tried.started))
+            self._spans.queued(self._attempt, self._identity.attempt_id, job["job"], job["try"], job["rule"], times)
         for name, value in job["wildcards"].items():
             attributes[names.WILDCARD + name] = value
         for name, value in job["resources"].items():

@@ -1,6 +1,7 @@
 """Somebody who runs snakemake in a directory, without the service or beside it."""
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,23 +16,34 @@ PROFILE = ROOT / "profiles" / "local"
 
 
 class ByHand:
-    """A working directory in which somebody runs snakemake."""
+    """A working directory in which somebody runs snakemake: with a Snakefile of this text, or a copy of a workflow."""
 
-    def __init__(self, folder: Path, snakefile: str, server: Server | None = None, **env: str) -> None:
+    timeout_s = 120.0
+
+    def __init__(self, folder: Path, workflow: str | Path, server: Server | None = None, **env: str) -> None:
         self.folder = folder
         self.env = PLAIN_ENVIRONMENT | ({"SNAKEWAY_URL": server.url} if server else {}) | env
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "Snakefile").write_text(snakefile)
+        if isinstance(workflow, Path):
+            shutil.copytree(workflow, folder)
+        else:
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "Snakefile").write_text(workflow)
 
     @property
     def argv(self) -> list[str]:
         return [sys.executable, "-m", "snakemake", "--profile", str(PROFILE)]
 
-    def snakemake(self) -> subprocess.CompletedProcess[str]:
+    def snakemake(self, *options: str) -> subprocess.CompletedProcess[str]:
         """Run snakemake to its end."""
         with (self.folder / "output.log").open("w+") as output:  # a file, as the service has it
             done = subprocess.run(
-                self.argv, cwd=self.folder, env=self.env, stdout=output, stderr=output, timeout=120, check=False
+                [*self.argv, *options],
+                cwd=self.folder,
+                env=self.env,
+                stdout=output,
+                stderr=output,
+                timeout=self.timeout_s,
+                check=False,
             )
             output.seek(0)
             return subprocess.CompletedProcess(done.args, done.returncode, stderr=output.read())

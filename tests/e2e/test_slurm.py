@@ -4,6 +4,8 @@ import json
 import os
 import subprocess
 import sys
+import time
+from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -18,10 +20,12 @@ from tests.support.server import ROOT, Server
 from tests.support.slurm import Cluster
 from tests.support.waiting import wait_until
 
-pytestmark = [pytest.mark.xdist_group("slurm"), pytest.mark.timeout(600)]
-
 # A larger run: SLURM_JOBS=500 make test ARGS="-k by_hand_and_by_the_service"
 JOBS = int(os.environ.get("SLURM_JOBS", "12"))
+# A longer absence: SLURM_AWAY_S=120 make test ARGS="-k daemon_of_slurm_is_away"
+AWAY_S = float(os.environ.get("SLURM_AWAY_S", "0"))
+
+pytestmark = [pytest.mark.xdist_group("slurm"), pytest.mark.timeout(600 + 10 * JOBS + 2 * AWAY_S)]
 
 # Every job notes its node in a file that is only ever appended to.
 STEPS = """
@@ -57,6 +61,7 @@ class Login(ByHand):
     """Somebody on a login node, with the profile of the cluster."""
 
     profile = ROOT / "profiles" / "slurm"
+    timeout_s = 120 + 10 * JOBS
 
     @property
     def argv(self) -> list[str]:
@@ -245,6 +250,7 @@ rule late:
     wait_until(lambda: len(list(up.glob("up.*"))) == 4 or None, timeout_s=60, what="the early jobs to run")
     other = server.submit("chain", target="quick")  # its jobs are submitted while nobody takes them
     cluster.stop(daemon)
+    gone_at = time.monotonic()
     (up / "go").touch()
     wait_until(lambda: len(list(up.glob("early/*"))) == 4 or None, timeout_s=60, what="the early jobs' ends")
     if daemon == "slurmctld":
@@ -252,6 +258,9 @@ rule late:
             lambda: [job for job in server.jobs(other) if job["held"]] or None, timeout_s=90, what="jobs that are held"
         )
     (server.directory(other) / "go").touch()
+    wait_until(
+        lambda: time.monotonic() - gone_at >= AWAY_S or None, timeout_s=AWAY_S + 60, what="the end of the absence"
+    )
     cluster.start(daemon)
     for run in (run_id, other):
         ended = server.end_of(run, timeout_s=180)
@@ -297,16 +306,17 @@ def test_questions_to_slurm_do_not_grow_with_the_jobs(
 ) -> None:
     calls = counting(tmp_path / "bin")
     settings = {"PATH": f"{tmp_path / 'bin'}{os.pathsep}{cluster.env['PATH']}", "SNAKEWAY_SCHEDULER_INTERVAL_S": "2"}
-    server = slurm_server(workflows_dir=workflows(few=steps(3, 4), many=steps(16, 4)), settings=settings)
+    server = slurm_server(workflows_dir=workflows(few=steps(3, 4), many=steps(max(16, JOBS), 4)), settings=settings)
     rates = {}
     for name in ("few", "many"):
         calls.write_text("")
         run_id = server.submit(name, target="slurm")
-        run = server.end_of(run_id, timeout_s=240)
+        run = server.end_of(run_id, timeout_s=240 + 10 * JOBS)
         assert run["state"] == "succeeded", run
         took = elapsed_s(run)
         asked = [word for word in calls.read_text().split() if word in ("squeue", "sacct")]
         rates[name] = len(asked) / took
+        print(f"{name}: {took:.0f} s, {Counter(asked)}")
     assert rates["many"] <= 1.5 * rates["few"]
     assert rates["many"] <= 2 / 2 + 2 / 5  # one look and one question of ours in 2 s, and those of the executor
 

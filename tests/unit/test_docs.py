@@ -103,6 +103,7 @@ def test_every_span_attribute_is_described() -> None:
         "SPAN_RUN",
         "SPAN_ATTEMPT",
         "SPAN_GATE",
+        "SPAN_QUEUE",
         "SPAN_JOB",
         "EVENT_LOG",
         "LOG_TEXT",

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snakeway.model.job import Job, JobState, close, merge, schedule
+from snakeway.model.failure import Failure, FailureKind
+from snakeway.model.job import Job, JobState, blame, close, merge, schedule
 from snakeway.model.scheduled import Phase, Scheduled
 
 
@@ -116,6 +117,16 @@ def test_open_jobs_end_with_their_attempt() -> None:
 )
 def test_a_job_that_the_stop_ended_was_cancelled(end: dict[str, Any], stopped_at: float, expected: JobState) -> None:
     job = merged(started(), failed(t=3.0, **end))
+    close([job], at=9.0, stopped_at=stopped_at)
+    assert job.state is expected
+
+
+@pytest.mark.parametrize(("stopped_at", "expected"), [(2.0, JobState.CANCELLED), (3.5, JobState.FAILED)])
+def test_a_job_that_was_cancelled_in_its_scheduler_is_the_stops_doing_if_it_came_first(
+    stopped_at: float, expected: JobState
+) -> None:
+    job = merged(started(local=False), failed(t=3.0, exit_code=None, signal=None))
+    blame(job, Failure(FailureKind.CANCELLED, "Cancelled in Slurm by root"))
     close([job], at=9.0, stopped_at=stopped_at)
     assert job.state is expected
 

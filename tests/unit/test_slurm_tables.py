@@ -2,6 +2,8 @@
 
 import os
 import pwd
+import re
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -9,7 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from snakeway.model.scheduled import Phase, Scheduled
-from snakeway.targets.slurm.tables import BOOKS_FORMAT, QUEUE_FORMAT, books, phase_of, queue, seconds, size_mb
+from snakeway.targets.slurm.tables import (
+    BOOKS_FORMAT,
+    QUEUE_FORMAT,
+    Unreadable,
+    books,
+    phase_of,
+    queue,
+    seconds,
+    size_mb,
+)
 
 RUN = "0193c0de-0000-7000-8000-000000000001"
 
@@ -62,17 +73,22 @@ class TestQueue:
             "20_2": Phase.RUNNING,
         }
 
-    @pytest.mark.parametrize(
-        "text",
-        ["", "\n\n", "slurm_load_jobs error: Unable to contact slurm controller", "7|PENDING|Resources", RUN, "|" * 8],
-    )
-    def test_what_is_no_job_is_passed_over(self, text: str) -> None:
+    @pytest.mark.parametrize("text", ["", "\n\n", " \n"])
+    def test_an_empty_queue_has_no_jobs(self, text: str) -> None:
         assert queue(text) == {}
         assert set(queue(f"{text}\n{RUNNING}")[RUN]) == {"8"}
 
+    @pytest.mark.parametrize(
+        "text", ["slurm_load_jobs error: Unable to contact slurm controller", "7|PENDING|Resources", RUN, "|" * 8]
+    )
+    def test_nothing_is_concluded_from_half_an_answer(self, text: str) -> None:
+        with pytest.raises(Unreadable, match=re.escape(text)):
+            queue(f"{RUNNING}\n{text}\n")
+
     @given(st.text() | st.lists(st.text(), min_size=10, max_size=10).map("|".join))
     def test_no_text_is_too_strange(self, text: str) -> None:
-        queue(text)
+        with suppress(Unreadable):
+            queue(text)
 
 
 def booked(id_: str, state: str = "COMPLETED", exit_code: str = "0:0", **more: str) -> str:

@@ -138,6 +138,7 @@ def test_a_run_is_one_trace(collector: Sink) -> None:
     spans = Spans()
     attempt = attempt_ref(RUN, ATTEMPT, CALLER)
     spans.job(attempt, ATTEMPT, 7, 1, "align", 11, 12.5, Result.SUCCESS, attributes={names.THREADS: 4})
+    spans.queued(attempt, ATTEMPT, 7, 1, "align", (10.5, 11))
     spans.attempt(RUN, ATTEMPT, 10, 20, Result.SUCCESS, caller=CALLER)
     spans.run(RUN, "demo", 1, 30, Result.SUCCESS, caller=CALLER)
     assert spans.close()
@@ -151,6 +152,9 @@ def test_a_run_is_one_trace(collector: Sink) -> None:
     assert job.attributes[names.TASK_ID] == f"{ATTEMPT}/7/1"
     assert job.attributes[names.THREADS] == 4
     assert job.status == "UNSET"
+    queued = found["queue align"]
+    assert (queued.parent_id, queued.end_ns - queued.start_ns) == (attempt_span.span_id, 500_000_000)
+    assert queued.span_id != job.span_id
 
 
 def test_a_run_without_a_caller_is_a_root(collector: Sink) -> None:

@@ -245,13 +245,15 @@ def close(jobs: Iterable[Job], *, at: float, stopped_at: float | None) -> list[J
     """End the jobs that their ended attempt left open; returns those that changed.
 
     ``stopped_at`` is when the attempt's stop was asked for, None unless it was cancelled. Jobs that a signal ended
-    after that are reported as failed by Snakemake, but it was the stop that ended them. A job that went on after its
+    after that, or that were cancelled in their scheduler, are reported as failed by Snakemake, but it was the stop
+    that ended them. A job that went on after its
     snakemake was gone, and succeeded as its scheduler says, has succeeded.
     """
     changed = []
     for job in jobs:
         by_signal = job.signal is not None or (job.exit_code or 0) > SHELL_SIGNAL_BASE
-        interrupted = job.state is JobState.FAILED and by_signal and (job.ended_at or 0) >= (stopped_at or at)
+        from_outside = by_signal or job.failure_kind == FailureKind.CANCELLED
+        interrupted = job.state is JobState.FAILED and from_outside and (job.ended_at or 0) >= (stopped_at or at)
         if stopped_at is not None and interrupted:
             job.state = JobState.CANCELLED
             blame(job, Failure(FailureKind.CANCELLED, "Stopped on request", job.exit_code, job.signal))

@@ -32,7 +32,6 @@ log = logging.getLogger(__name__)
 _HURRY_S = 1.0  # between two passes while jobs are being cancelled
 _HURRY_FOR_S = 60.0  # a job that does not end (its node is dead) is looked at as seldom as any other
 _CANCEL_AGAIN_S = 30.0
-_SURE_AFTER_S = 5.0  # an sbatch that was under way when its caller was killed is through by then
 _BOOKS_PATIENCE_S = 30.0  # at the end of an attempt with failed jobs: the books are some seconds behind
 _ATTEMPTS_AT_ONCE = 100
 _PATIENCE_S = 2.0  # an ending supervisor waits no longer for a call that is under way
@@ -43,7 +42,7 @@ class Ending:
     """An attempt whose snakemake is gone."""
 
     cancel: bool  # what runs is to be ended as well
-    orderly: bool  # snakemake has seen the end of every job
+    sure_after_s: float  # for so long the scheduler must have had nothing of it
     clear_since: float | None = None  # monotonic; since when the scheduler has nothing of it
     since: float = field(default_factory=time.monotonic)
     asked_at: dict[str, float] = field(default_factory=dict)  # by external id, monotonic: when its end was asked for
@@ -83,12 +82,15 @@ class Clusters:
         """Whether a scheduler has the jobs of an attempt."""
         return not attempt.dry_run and scheduler_for(self._executor_of(attempt)) is not None
 
-    def settled(self, attempt: AttemptRow, *, cancel: bool, orderly: bool = False) -> bool:
-        """Whether the scheduler has nothing left of an attempt whose snakemake is gone; asked again at every tick."""
+    def settled(self, attempt: AttemptRow, *, cancel: bool, sure_after_s: float) -> bool:
+        """Whether the scheduler has nothing left of an attempt whose snakemake is gone; asked again at every tick.
+
+        ``sure_after_s`` is how long it must have had nothing, in case a submission was under way.
+        """
         with self._lock:
             ending = self._endings.get(attempt.id)
             if ending is None:
-                ending = self._endings[attempt.id] = Ending(cancel, orderly)
+                ending = self._endings[attempt.id] = Ending(cancel, sure_after_s)
                 self._wake.set()
             elif cancel and not ending.cancel:
                 ending.cancel = True
@@ -185,9 +187,7 @@ class Clusters:
             return self._cancel(scheduler, row, ending, {id_: found[id_] for id_ in alive}, at)
         ending.clear_since = ending.clear_since or at
         clear_s = at - ending.clear_since
-        if (ending.orderly or clear_s >= _SURE_AFTER_S) and (
-            clear_s >= _BOOKS_PATIENCE_S or not self._books.failures_open(row)
-        ):
+        if clear_s >= ending.sure_after_s and (clear_s >= _BOOKS_PATIENCE_S or not self._books.failures_open(row)):
             ending.settled = True
         return True
 

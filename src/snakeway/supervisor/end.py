@@ -1,6 +1,6 @@
 """Ends an attempt: one transaction that closes its jobs, moves it, settles its run and queues a recovery if due."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,6 +15,7 @@ from snakeway.store import Transaction, attempts, gates, jobs, runs
 
 _SENTENCE_LENGTH = 1000
 _LEFT = "Jobs that it left in the scheduler, and that were cancelled there: {}."
+_NOTHING_LEFT = "No job of it is left in the scheduler."
 
 
 def end(
@@ -25,13 +26,13 @@ def end(
     *,
     refused: str | None = None,
     books_until: datetime | None = None,
-    cancelled: int = 0,
+    cancelled: int | None = None,
 ) -> RunRow | None:
     """Move a held attempt to its end; None when the lease was lost meanwhile, and nothing was changed.
 
     ``exit_`` None means that its process is gone without a word; ``refused`` that none was started, and why;
     ``books_until`` how long a scheduler's books are to be asked about its jobs; ``cancelled`` how many of them its
-    snakemake had left in the scheduler, where they were cancelled.
+    snakemake had left in the scheduler, where they were cancelled, None if its jobs are in no scheduler.
 
     Crash before the commit: the attempt is still held and its exit.json still there, so it is ended again. Crash after
     it: only the collecting of outputs is left, and ``collect_owner`` remembers that.
@@ -61,7 +62,7 @@ def end(
         "ended_at": ended_at,
         "exit_code": exit_.exit_code if exit_ else None,
         "exit_signal": exit_.signal if exit_ else None,
-        "error": f"{error} {_LEFT.format(cancelled)}" if cancelled and error else error,
+        "error": " ".join([error, *_left(state, cancelled)]) if error else None,
         "failure": failure,
         "gates_only": gates_only,
         "suggestion": _suggestion(state, failure, failed),
@@ -87,6 +88,13 @@ def end(
     if stop is None or current.dry_run:
         gates.go_on(tx, run)  # approved while the attempt was under way, which had begun without knowing of it
     return runs.settle(tx, run.id)
+
+
+def _left(state: AttemptState, cancelled: int | None) -> Iterator[str]:
+    if cancelled:
+        yield _LEFT.format(cancelled)
+    if cancelled is not None and state is AttemptState.CANCELLED:
+        yield _NOTHING_LEFT
 
 
 def _recover(tx: Transaction, run: RunRow, lost: AttemptRow, max_recoveries: int) -> None:

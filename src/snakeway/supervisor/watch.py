@@ -41,6 +41,11 @@ _CHUNKS_PER_LOOK = 4  # of events: one busy attempt must not keep the others wai
 _MAX_LAUNCHES = 5
 _SHIM_ANSWERS_S = 10.0  # beyond the graces of the stop: then the shim is judged to be stuck
 
+# After that nothing appears any more in a scheduler of what snakemake was submitting when it was stopped or killed: a
+# submission that the scheduler has begun to take in, such as Slurm's, is given up after 10 s.
+_SURE_AFTER_STOP_S = 5.0
+_SURE_AFTER_KILL_S = 15.0
+
 Claim = dict[str, Any]
 
 
@@ -228,11 +233,12 @@ class Watch:
     ) -> Seen:
         """End the attempt, once nothing of it is left on this machine or on a cluster."""
         self._sweep(attempt, claim)
-        books_until, cancelled = None, 0
+        books_until, cancelled = None, None
         if self._clusters is not None and self._clusters.has(attempt):
             killed = outcome(exit_, stop_requested=stop_requested) is AttemptState.LOST
-            orderly = exit_ is not None and exit_.exit_code is not None and not stop_requested
-            if not self._clusters.settled(attempt, cancel=not killed, orderly=orderly):
+            by_itself = exit_ is not None and exit_.exit_code is not None
+            sure_after_s = (_SURE_AFTER_STOP_S if stop_requested else 0.0) if by_itself else _SURE_AFTER_KILL_S
+            if not self._clusters.settled(attempt, cancel=not killed, sure_after_s=sure_after_s):
                 return seen
             if exit_ is not None and exit_.exit_code is None:  # it ended with its last job, not with its snakemake
                 exit_ = replace(exit_, ended_at=utc_now().timestamp())

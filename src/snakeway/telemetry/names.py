@@ -11,6 +11,7 @@ SERVICE_NAME = "snakeway"
 SPAN_RUN = "run"  # then the workflow's name
 SPAN_ATTEMPT = "attempt"
 SPAN_GATE = "gate"  # then the gate's name
+SPAN_QUEUE = "queue"  # then the rule's name
 SPAN_JOB = "job"  # then the rule's name
 EVENT_LOG = "log"  # the end of a failed job's log, as an event of its span
 

@@ -163,6 +163,19 @@ class Spans:
             attempt_ref(run_id, attempt_id, caller), parent, names.SPAN_ATTEMPT, (start, end), (result, message), known
         )
 
+    def queued(
+        self, attempt: SpanRef, attempt_id: str, job: int, try_: int, rule: str, times: tuple[float, float]
+    ) -> None:
+        """Tell how long a try of a job has waited for a cluster, below the span ``attempt`` and beside its own."""
+        known: dict[str, Attribute] = {
+            names.RULE: rule,
+            names.ATTEMPT_ID: attempt_id,
+            names.JOB_ID: job,
+            names.TRY: try_,
+        }
+        ref = attempt.beside(attempt_id, job, try_, names.SPAN_QUEUE)
+        self._send(ref, attempt, f"{names.SPAN_QUEUE} {rule}", times, (Result.SUCCESS, ""), known)
+
     def job(
         self,
         attempt: SpanRef,

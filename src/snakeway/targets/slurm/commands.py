@@ -31,7 +31,11 @@ class SlurmScheduler:
         if not runs:
             return {}
         argv = ["squeue", "--noheader", "--all", "--states=all", f"--name={','.join(runs)}"]
-        return tables.queue(_output([*argv, f"--format={tables.QUEUE_FORMAT}"]))
+        said = _checked(_call([*argv, f"--format={tables.QUEUE_FORMAT}"]))
+        try:
+            return tables.queue(said)
+        except tables.Unreadable as error:  # a job that is not seen counts as ended, so half an answer is none
+            raise SchedulerAway(f"squeue has said what cannot be read: {error}") from error
 
     def account(self, external_ids: Collection[str]) -> Mapping[str, Scheduled] | None:
         """Return what slurmdbd says of ended jobs, None if the cluster has none: one call of sacct for 500 jobs.
@@ -61,10 +65,6 @@ class SlurmScheduler:
             done = _call(argv)
             if done.returncode != 0 and _GONE not in done.stderr:
                 raise SchedulerAway(_words(done))
-
-
-def _output(argv: Sequence[str]) -> str:
-    return _checked(_call(argv))
 
 
 def _checked(done: subprocess.CompletedProcess[str]) -> str:

@@ -42,27 +42,32 @@ _LONGEST_COUNT = 18  # digits; what is longer is no count, and Python refuses to
 _REAL_SIGNALS = range(1, 65)  # sacct gives 125 as the signal of a step that ran out of memory
 
 
+class Unreadable(ValueError):
+    """Not what was asked for, so nothing may follow from what is missing in it."""
+
+
 def queue(text: str) -> dict[str, dict[str, Scheduled]]:
-    """Read what squeue prints in QUEUE_FORMAT: job name -> id -> job."""
+    """Read what squeue prints in QUEUE_FORMAT: job name -> id -> job. Raises Unreadable."""
     found: dict[str, dict[str, Scheduled]] = {}
-    for line in text.splitlines():
-        fields = line.split("|", _QUEUE_FIELDS - 1)
-        if len(fields) == _QUEUE_FIELDS:
-            id_, state, reason, nodes, submitted, started, ended, cpus, memory, name = (each.strip() for each in fields)
-            phase = phase_of(state)
-            found.setdefault(name, {})[id_] = Scheduled(
-                state=state,
-                phase=phase,
-                ending=state == _ENDING,
-                reason=_text(reason) if phase is not Phase.RUNNING else "",
-                host=_text(nodes) or None,
-                queued_at=_number(submitted),
-                started_at=_number(started) if phase is not Phase.QUEUED else None,  # a forecast, if anything
-                ended_at=_number(ended) if phase is Phase.ENDED else None,  # of a running one: when its limit is over
-                cpus=_count(cpus),
-                mem_mb=size_mb(memory),
-                succeeded=state == _SUCCEEDED if phase is Phase.ENDED else None,
-            )
+    for line in filter(str.strip, text.splitlines()):
+        fields = [field.strip() for field in line.split("|", _QUEUE_FIELDS - 1)]
+        if len(fields) != _QUEUE_FIELDS:
+            raise Unreadable(line)
+        id_, state, reason, nodes, submitted, started, ended, cpus, memory, name = fields
+        phase = phase_of(state)
+        found.setdefault(name, {})[id_] = Scheduled(
+            state=state,
+            phase=phase,
+            ending=state == _ENDING,
+            reason=_text(reason) if phase is not Phase.RUNNING else "",
+            host=_text(nodes) or None,
+            queued_at=_number(submitted),
+            started_at=_number(started) if phase is not Phase.QUEUED else None,  # a forecast, if anything
+            ended_at=_number(ended) if phase is Phase.ENDED else None,  # of a running one: when its limit is over
+            cpus=_count(cpus),
+            mem_mb=size_mb(memory),
+            succeeded=state == _SUCCEEDED if phase is Phase.ENDED else None,
+        )
     return found
 
 
