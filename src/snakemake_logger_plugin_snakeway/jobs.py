@@ -21,7 +21,7 @@ from snakemake_logger_plugin_snakeway.guard import Guard
 from snakemake_logger_plugin_snakeway.markers import Markers
 from snakemake_logger_plugin_snakeway.scheduler import Hold, Submission
 from snakemake_logger_plugin_snakeway.watch import Try, Watch
-from snakeway.wire import TEXT_BYTES, EventType, EventWriter, exit_on_node
+from snakeway.wire import TEXT_BYTES, EventType, EventWriter, exit_on_node, started_on_node
 
 if TYPE_CHECKING:
     from snakemake_logger_plugin_snakeway.tracing import Tracing
@@ -177,7 +177,16 @@ class Jobs:
         tried = self._open.pop(job, None)
         if tried is not None:
             self._watch.drop(tried)
+            self._look_for_start(tried)
         return tried
+
+    def _look_for_start(self, tried: Try) -> None:
+        """The watch misses the start of a short job, but the job may have noted it itself."""
+        if tried.started is None and tried.scheduler_log is not None:
+            tried.started = started_on_node(self._directory / tried.scheduler_log)
+            if tried.started is not None:
+                names = {"job": tried.members["job"], "try": tried.members["try"]}
+                self._writer.write(EventType.JOB_STARTED, **names, started_at=tried.started)
 
     def _fail(
         self,

@@ -2,18 +2,24 @@
 
 Snakemake imports every installed executor plugin when it starts, and the Slurm plugin asks the controller about its
 configuration when it is imported. A job on its node uses no executor but the local one; without the others it starts in
-a sixth less processor time, and asks nobody. Apart from that it is the same snakemake.
+a sixth less processor time, and asks nobody. It first writes the time into the job's log, because whoever looks from
+outside sees a short job only when it has ended. Apart from that it is the same snakemake.
 """
 
 import sys
+import time
 
 from snakemake_interface_executor_plugins.registry import ExecutorPluginRegistry
+
+from snakeway.wire import start_on_node
 
 _INSTEAD_OF = ["-m", "snakemake"]
 
 
 def main() -> None:
     """Run snakemake with the arguments of this process."""
+    sys.stderr.write(f"{start_on_node(time.time())}\n")
+    sys.stderr.flush()
     # There is one registry, and it searches for plugins when it is initialised, unless it has some already.
     registry = ExecutorPluginRegistry.__new__(ExecutorPluginRegistry)
     registry.plugins = {}

@@ -56,6 +56,7 @@ LOG_TAIL_LINES = 50
 LOG_TAIL_BYTES = 8 * 1024
 SCHEDULER_LOG_LINES = 200  # of the log that a scheduler keeps of a job, when the job has failed
 SCHEDULER_LOG_BYTES = 16 * 1024
+LOG_START_BYTES = 4 * 1024  # where a job on a node has noted its start; a prologue may have written before it
 TEXT_BYTES = 16 * 1024  # shell commands and messages are cut at this length
 LIST_ITEMS = 1000  # inputs of one job; a gather of 10,000 files would make one event of a megabyte
 
@@ -273,6 +274,21 @@ def read_end(path: Path, max_bytes: int, root: Path | None = None) -> bytes:
         return b""
 
 
+def start_on_node(t: float) -> str:
+    """Return the line at the beginning of a job's log that says when it started on its node."""
+    return f"{_STARTED_ON_NODE}{t:.3f}"
+
+
+def started_on_node(log: Path) -> float | None:
+    """Return when a job started on its node, as the beginning of its log says; None if that cannot be read there."""
+    try:
+        with open_plain(log) as file:
+            found = _START_ON_NODE.search(file.read(LOG_START_BYTES))
+    except OSError:
+        return None
+    return float(found[1]) if found else None
+
+
 def exit_on_node(log: str) -> int | None:
     """Return how a job's command ended, as the log of the snakemake tells that ran it on its node; None if it does not.
 
@@ -285,4 +301,6 @@ def exit_on_node(log: str) -> int | None:
     return int(code) if code else -int(number)
 
 
+_STARTED_ON_NODE = "snakeway: the job starts at "
+_START_ON_NODE = re.compile(rf"^{_STARTED_ON_NODE}(\d{{1,10}}\.\d{{3}})$".encode(), re.MULTILINE)
 _EXIT_ON_NODE = re.compile(r"returned non-zero exit status (\d{1,3})\b|died with <Signals\.\w+: (\d{1,2})>")

@@ -9,7 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from snakeway.wire import Complain, EventType, EventWriter, parse_lines, read_events, tail
+from snakeway.wire import (
+    Complain,
+    EventType,
+    EventWriter,
+    parse_lines,
+    read_events,
+    start_on_node,
+    started_on_node,
+    tail,
+)
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
 VALUES = st.recursive(
@@ -229,3 +238,17 @@ def test_a_line_that_is_too_long_and_a_device_hold_nobody_up(scratch: Path) -> N
         found += events
     assert found == numbered(1)
     assert read_events(Path("/dev/zero"), 0, 100) == ([], 0)
+
+
+@given(st.floats(0, 1e10 - 1), st.text(max_size=50), st.text(max_size=50))
+def test_a_job_notes_its_start_in_its_log(scratch: Path, t: float, before: str, after: str) -> None:
+    log = scratch / "job.log"
+    log.write_bytes(f"{before}\n{start_on_node(t)}\n{after}".encode())
+    assert started_on_node(log) == pytest.approx(t, abs=0.001)
+
+
+@pytest.mark.parametrize("text", ["", "Building DAG of jobs...\n", "x" * 5000 + f"\n{start_on_node(1.0)}\n"])
+def test_a_log_that_does_not_begin_with_the_start_tells_none(tmp_path: Path, text: str) -> None:
+    (tmp_path / "job.log").write_text(text)
+    assert started_on_node(tmp_path / "job.log") is None
+    assert started_on_node(tmp_path / "none.log") is None
