@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs the Debian packages of the services that tests start themselves. Needs root; may be repeated.
 set -eu
-packages="slurmctld slurmd slurmdbd slurm-client munge mariadb-server sudo"
+packages="slurmctld slurmd slurmdbd slurm-client munge mariadb-server sudo environment-modules"
 missing=""
 for package in $packages; do
     dpkg-query --show --showformat '${db:Status-Status}\n' "$package" 2>/dev/null | grep -qx installed || missing="$missing $package"
