@@ -67,7 +67,7 @@ class InvalidCursor(Invalid):
 
 
 class BodyTooLarge(Invalid):
-    """The request's body is larger than the server accepts (setting ``max_body_bytes``)."""
+    """The request's body is larger than the server accepts (settings ``max_body_bytes``, ``max_bundle_bytes``)."""
 
     code = "body_too_large"
     title = "The request body is too large"

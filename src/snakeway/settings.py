@@ -139,6 +139,9 @@ class Settings(BaseSettings):
     )
     git_timeout_s: float = Field(60, gt=0, description="Longest time that one git command may take.")
     max_body_bytes: int = Field(1024 * 1024, ge=1024, description="Largest accepted request body.")
+    max_bundle_bytes: int = Field(
+        256 * 1024 * 1024, ge=1024, description="Largest accepted archive of a workflow, packed."
+    )
     max_active_runs: int = Field(
         4, ge=1, description="Attempts that one supervisor runs at a time; the rest wait in the queue."
     )
