@@ -3,6 +3,7 @@
 Credentials come from where botocore finds them: the environment, a profile, the role of the machine or container.
 """
 
+import itertools
 import os
 import threading
 from collections.abc import Generator, Iterable, Iterator
@@ -55,15 +56,16 @@ class S3Blobs(Blobs):
         where = {"Bucket": self.location.bucket, "Key": self._full(key)}
         measured = Measured(data)
         parts = _parts(measured)
-        first = next(parts)
-        second = next(parts, None) if len(first) == PART_BYTES else None
-        if second is None:
+        ahead = [next(parts)]
+        if len(ahead[0]) == PART_BYTES:
+            ahead += itertools.islice(parts, 1)
+        if len(ahead) == 1:
             with explained(self.location, key):
-                self._client().put_object(**where, Body=first, **(_NEW_ONLY if only_new else {}))
+                self._client().put_object(**where, Body=ahead[0], **(_NEW_ONLY if only_new else {}))
         else:
             if only_new and self.stat(key) is not None:  # not every server looks at the end of an upload in parts
                 raise blob_exists(key)
-            self._put_parts(key, where, (each for some in ((first, second), parts) for each in some), only_new)
+            self._put_parts(key, where, itertools.chain(_taken(ahead), parts), only_new)
         return measured.written
 
     def _put_parts(self, key: str, where: dict[str, str], parts: Iterator[bytearray], only_new: bool) -> None:
@@ -75,6 +77,7 @@ class S3Blobs(Blobs):
                 with explained(self.location, key):
                     answer = self._client().upload_part(**upload, PartNumber=number, Body=part)
                 done.append({"PartNumber": number, "ETag": answer["ETag"]})
+                del part  # before the next one is made
             with explained(self.location, key):
                 condition = _NEW_ONLY if only_new else {}
                 self._client().complete_multipart_upload(**upload, MultipartUpload={"Parts": done}, **condition)
@@ -213,9 +216,15 @@ def _parts(measured: Measured) -> Iterator[bytearray]:
         if len(part) == size:
             yield part
             number += 1
-            part = bytearray(chunk[room:])
+            part = bytearray(chunk[room:])  # the sender may let go of the other
     if part or not number:
         yield part
+
+
+def _taken(parts: list[bytearray]) -> Iterator[bytearray]:
+    """Yield the members of a list and let go of them."""
+    while parts:
+        yield parts.pop(0)
 
 
 def _batches(keys: Iterable[str], most: int) -> Iterator[list[str]]:

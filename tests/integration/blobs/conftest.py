@@ -14,8 +14,6 @@ from tests.support import radosgw
 from tests.support.s3 import S3Server, moto_server
 from tests.support.services import need
 
-Connect = Callable[..., S3Blobs]
-
 
 @pytest.fixture(scope="session")
 def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
@@ -70,6 +68,13 @@ def in_new_bucket(server: S3Server) -> S3Blobs:
 def s3(server: S3Server) -> S3Blobs:
     """Storage in an empty bucket, once on each kind of server."""
     return in_new_bucket(server)
+
+
+@pytest.fixture
+def strict(gateway: S3Server, as_user: Callable[[S3Server], None]) -> S3Blobs:
+    """Storage in an empty bucket of the server that checks signatures."""
+    as_user(gateway)
+    return in_new_bucket(gateway)
 
 
 @pytest.fixture(params=["local", "moto", "gateway"])

@@ -101,7 +101,7 @@ class TestPutAndGet:
             tracemalloc.stop()
         assert written.size_bytes == size
         assert written.sha256 == digest == sha256(piece * (size // MIB))
-        assert peak < 30 * MIB
+        assert peak < 32 * MIB  # a few parts
 
 
 class TestOnlyNew:
