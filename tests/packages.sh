@@ -2,6 +2,7 @@
 # Installs the Debian packages of the services that tests start themselves. Needs root; may be repeated.
 set -eu
 packages="slurmctld slurmd slurmdbd slurm-client munge mariadb-server sudo environment-modules"
+packages="$packages radosgw ceph-mon ceph-osd"
 missing=""
 for package in $packages; do
     dpkg-query --show --showformat '${db:Status-Status}\n' "$package" 2>/dev/null | grep -qx installed || missing="$missing $package"
