@@ -6,21 +6,24 @@ import io
 import os
 import shutil
 import stat
+import struct
 import tarfile
 import time
 import tracemalloc
 import zipfile
+from base64 import urlsafe_b64encode
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from snakeway.catalog import bundle, landing, snapshot
-from snakeway.catalog.bundle import unpack
+from snakeway.catalog.bundle import unpack as unpack_within_limits
+from snakeway.catalog.bundle import unpack_here as unpack
 from snakeway.client import pack
 from snakeway.errors import InvalidWorkflow, WorkflowNotFound
 from snakeway.tree import Tree
@@ -53,6 +56,29 @@ def zipped(files: dict[str, bytes], prefix: str = "", links: dict[str, str] | No
             member.external_attr = (stat.S_IFLNK | 0o777) << 16
             archive.writestr(member, target)
     return file.getvalue()
+
+
+def sparse_bomb() -> bytes:
+    """A header whose map of holes goes on without end."""
+    header = tarfile.TarInfo("sparse")
+    header.type, header.size = tarfile.GNUTYPE_SPARSE, 0
+    block = bytearray(header.tobuf(tarfile.GNU_FORMAT))
+    block[482] = 1  # the map goes on in the next block
+    block[148:156] = b"        "
+    block[148:156] = b"%06o\0 " % sum(block)
+    more = bytearray(bytes(512))
+    more[504] = 1
+    return bytes(block) + bytes(more) * 20_000
+
+
+def one_stream_many_times() -> bytes:
+    """A zip file whose entries are all the same bytes."""
+    whole = bytearray(zipped({"Snakefile": bytes(100_000)}))
+    at = whole.rindex(b"PK\x01\x02")
+    entry, end = bytes(whole[at:-22]), bytes(whole[-22:])
+    entries = b"".join(entry.replace(b"Snakefile", b"Snake%04d" % number) for number in range(200))
+    count = struct.pack("<2H2L", 200, 200, len(entries), at)
+    return bytes(whole[:at]) + entries + end[:8] + count + b"\0\0"
 
 
 def special(name: str, kind: bytes, target: str = "") -> tarfile.TarInfo:
@@ -99,10 +125,17 @@ def test_what_is_packed_is_unpacked(place: Path, tmp_path: Path) -> None:
         (origin / name).write_bytes(content)
     (origin / "scripts/run.sh").chmod(0o755)
     (origin / "link").symlink_to("config/config.yaml")
+    record = origin / ".snakemake/metadata" / urlsafe_b64encode(b"Snakefile").decode()
+    record.parent.mkdir(parents=True)
+    record.write_text("{}")
+    (origin / ".snakemake/log").write_text("x")
     with pack(origin) as archive:
         unpack(archive, place)
     assert Tree(place).read() == Tree(origin).read()
-    assert set(everything(place)) == {*FILES, ".gitignore", "link"}
+    assert set(everything(place)) == {*FILES, ".gitignore", "link", str(record.relative_to(origin))}
+    (origin / "out").symlink_to("/etc/hostname")
+    with pytest.raises(InvalidWorkflow, match="leads out"):
+        pack(origin)
     with pytest.raises(WorkflowNotFound):
         pack(tmp_path / "none")
 
@@ -118,6 +151,21 @@ HOSTILE = {
     "absolute link": tarred(FILES, special("out", LINK, "/etc")),
     "link by links": tarred(FILES, special("d", LINK, "."), special("out", LINK, "d/../..")),
     "file through a link": tarred({**FILES, "out/evil": b"x"}, special("out", LINK, "..")),
+    "link through a link": tarred(FILES, special("a", LINK, "../.."), special("a/evil", LINK, "x")),
+    "link below a link": tarred(FILES, special("a", LINK, "config"), special("a/n/x/evil", LINK, "y")),
+    "link through links deeper down": tarred(
+        {**FILES, "x/y/f": b""}, special("x/y/d", LINK, "../.."), special("x/y/l", LINK, "d/..")
+    ),
+    "link up in an outer folder": tarred(FILES, special("o/up", LINK, ".."), prefix="o/"),
+    "link aside in an outer folder": tarred(FILES, special("o/README.md", LINK, "../victim"), prefix="o/"),
+    "deep": tarred({**FILES, "/".join(["d"] * 70): b"x"}),
+    "many folders": tarred({**FILES, **{"/".join([str(n), *["d"] * 60]): b"" for n in range(200)}}),
+    "damaged header": tarred(FILES)[:1030] + b"x" + tarred(FILES)[1031:],
+    "cut between files": tarred(FILES)[:1024],
+    "sparse": sparse_bomb(),
+    "sparse, cut": sparse_bomb()[:700],
+    "zip64 locator": zipped(FILES)[:-22] + b"PK\x06\x07" + bytes(16) + zipped(FILES)[-22:],
+    "zip over itself": one_stream_many_times(),
     "hard link": tarred(FILES, special("hard", HARD, "/etc/passwd")),
     "pipe": tarred(FILES, special("pipe", PIPE)),
     "device": tarred(FILES, special("zero", DEVICE)),
@@ -143,11 +191,11 @@ HOSTILE = {
 
 @pytest.mark.parametrize("archive", HOSTILE.values(), ids=HOSTILE.keys())
 def test_what_is_hostile_or_broken_is_refused_and_leaves_nothing(archive: bytes, tmp_path: Path) -> None:
+    (tmp_path / "victim").write_text("secret")
     store = snapshot.Snapshots(tmp_path / "a" / "b" / "store")
     with pytest.raises(InvalidWorkflow, match=r"\w+ \w+"):
         store.add(lambda place: unpack(io.BytesIO(archive), place))
-    assert [path for path in tmp_path.rglob("*") if path.is_file() or path.is_symlink()] == []
-    assert list((tmp_path / "a/b/store").iterdir()) == []
+    assert {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")} == {"a", "a/b", "a/b/store", "victim"}
     assert not Path("/tmp/snakeway-evil").exists()
 
 
@@ -200,11 +248,62 @@ def test_a_zip_file_with_a_long_list_is_refused_before_it_is_read(place: Path) -
             unpack(io.BytesIO(archive), place)
 
 
-def test_times_in_the_future_are_taken_back(place: Path) -> None:
-    member = tarfile.TarInfo("Snakefile")
-    member.mtime = 9_000_000_000
-    unpack(io.BytesIO(tarred({"a": b""}, member)), place)
-    assert (place / "Snakefile").stat().st_mtime <= time.time()
+def test_times_in_the_future_are_taken_back_and_none_is_newer_than_the_other(place: Path) -> None:
+    members = [special(name, tarfile.REGTYPE) for name in ("newest", "newer", "Snakefile")]
+    for days, member in enumerate(reversed(members)):
+        member.mtime = 9_000_000_000 + days * 86_400
+    unpack(io.BytesIO(tarred({}, *members)), place)
+    times = {(place / member.name).stat().st_mtime_ns for member in members}
+    assert len(times) == 1
+    assert times.pop() <= time.time_ns()
+
+
+def test_the_finder_s_leftovers_are_passed_over(place: Path) -> None:
+    files = {f"o/{name}": content for name, content in FILES.items()}
+    unpack(io.BytesIO(zipped({**files, "__MACOSX/o/._Snakefile": b"x", "o/.DS_Store": b"x", ".DS_Store": b"x"})), place)
+    assert everything(place) == FILES
+
+
+def test_links_within_are_kept(place: Path) -> None:
+    unpack(io.BytesIO(tarred(FILES, special("o/deep/link", LINK, "../config/config.yaml"), prefix="o/")), place)
+    assert (place / "deep" / "link").read_bytes() == FILES["config/config.yaml"]
+
+
+@pytest.fixture
+def sent(tmp_path: Path) -> Callable[[bytes], BinaryIO]:
+    """Writes an archive into a real file, as it comes from a request."""
+
+    def write(content: bytes) -> BinaryIO:
+        (tmp_path / "archive").write_bytes(content)
+        return (tmp_path / "archive").open("r+b")
+
+    return write
+
+
+def test_within_limits_the_same_is_made_and_the_same_is_said(place: Path, sent: Callable[[bytes], BinaryIO]) -> None:
+    with sent(gzip.compress(tarred(FILES, prefix="o/"))) as archive:
+        unpack_within_limits(archive, place)
+    assert everything(place) == FILES
+    shutil.rmtree(place)
+    with sent(HOSTILE["up"]) as archive, pytest.raises(InvalidWorkflow, match="leads out"):
+        unpack_within_limits(archive, place)
+    with sent(tarred(FILES)) as archive, pytest.raises(FileNotFoundError, match="/proc/snakeway"):
+        unpack_within_limits(archive, Path("/proc/snakeway"))  # where nobody can make anything
+
+
+def test_what_takes_too_long_or_too_much_is_ended(
+    place: Path, sent: Callable[[bytes], BinaryIO], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digits = special("x", tarfile.XHDTYPE)
+    digits.size = 40_960
+    with sent(digits.tobuf() + b"1" * digits.size + tarred(FILES)) as archive:  # quadratic in some versions of Python
+        monkeypatch.setattr(bundle, "_TIMEOUT_S", 3.0)
+        with suppress(InvalidWorkflow):
+            unpack_within_limits(archive, place)
+    with sent(tarred(FILES)) as archive:
+        monkeypatch.setattr(bundle, "_TIMEOUT_S", 0.01)
+        with pytest.raises(InvalidWorkflow, match="memory or time"):
+            unpack_within_limits(archive, place)
 
 
 @settings(max_examples=100, deadline=None)

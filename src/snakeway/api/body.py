@@ -65,11 +65,17 @@ async def spool(request: ApiRequest, file: BinaryIO, max_bytes: int) -> None:
             total += len(chunk)
             if total > max_bytes:
                 raise BodyTooLarge(f"the body has more than {max_bytes} bytes")
-            await to_thread(file.write, chunk)
+            await to_thread(_write, file, chunk)
     except InternalServerException as error:  # as in `ApiRequest.body`
         raise Invalid("the connection was closed before the end of the body") from error
     except OSError as error:
         raise Unavailable(f"the body cannot be stored: {error.strerror}; make room in the data folder") from error
+
+
+def _write(file: BinaryIO, chunk: bytes) -> None:
+    left = memoryview(chunk)
+    while left:
+        left = left[file.write(left) :]  # without a buffer less may be written than is given
 
 
 def read_json(data: bytes, shape: type[T]) -> T:

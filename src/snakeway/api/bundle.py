@@ -1,5 +1,6 @@
 """Bundles over HTTP: workflows that somebody has packed and sends."""
 
+from asyncio import to_thread
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -67,6 +68,9 @@ class BundleController(Controller):
         media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if media_type not in TYPES or request.headers.get("content-encoding", "identity") != "identity":
             raise UnsupportedMediaType(f"send the archive with one of the types {', '.join(TYPES)}")
-        with commands.new_archive() as file:
+        file = await to_thread(commands.new_archive)
+        try:
             await spool(request, file, commands.max_bundle_bytes)
-            return Workflow.of(await request.slow_lane.run(commands.add_bundle, file, name))
+            return Workflow.of(await request.slow_lane.run(commands.add_bundle, request.user, file, name))
+        finally:
+            await to_thread(file.close)

@@ -84,8 +84,8 @@ class RunRequest(_Changes, frozen=True, kw_only=True):
 
     @property
     def fetches(self) -> bool:
-        """Whether carrying it out takes a fetch over the network."""
-        return isinstance(self.workflow, Elsewhere) and self.workflow.git is not None
+        """Whether carrying it out may take seconds: a fetch over the network, or checking a stored version."""
+        return isinstance(self.workflow, Elsewhere)
 
     def submission(self) -> Submission:
         """Return what the service takes. Raises Invalid."""

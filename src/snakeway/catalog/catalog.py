@@ -111,7 +111,7 @@ class Catalog:
         folder = self._settings.data_dir / "workflows"
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            file: BinaryIO = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - the caller closes it
+            file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 - the caller closes it
         except OSError as error:
             raise Unavailable(
                 f"{folder} cannot be written to: {error.strerror}; make room, or make it writable"
@@ -245,7 +245,10 @@ def _unpacked(archive: BinaryIO, name: str, copy: Path) -> None:
 
 def _check_name(name: str) -> None:
     if not is_name(name):
-        raise Invalid(f"{name!r} cannot be the name of a workflow; use letters, digits, '.', '_' and '-'", field="name")
+        raise Invalid(
+            f"{name!r} cannot be the name of a workflow: it has a slash, or begins with a dot, a dash or a blank",
+            field="name",
+        )
 
 
 def _export(mirror: Mirror, commit: str, shown: str, copy: Path) -> None:

@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import IO, BinaryIO
 
-from snakeway.errors import Unavailable, WorkflowNotFound
+from snakeway.errors import InvalidWorkflow, Unavailable, WorkflowNotFound
 from snakeway.tree import Index, Tree, open_file
 
 _IN_MEMORY_BYTES = 16 * 1024 * 1024
@@ -24,6 +24,9 @@ def pack(folder: Path) -> BinaryIO:
     file = tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES)  # noqa: SIM115 - the caller closes it
     try:
         _write(file, folder, index)
+    except InvalidWorkflow:
+        file.close()
+        raise
     except OSError as error:
         file.close()
         raise Unavailable(f"{folder} cannot be packed: {error}; try again when nobody changes it") from error
@@ -35,6 +38,11 @@ def _write(file: IO[bytes], folder: Path, index: Index) -> None:
     with tarfile.open(fileobj=file, mode="w:gz", compresslevel=1) as archive:
         for path, entry in sorted(index.items()):
             member = tarfile.TarInfo(path)
+            if entry.kind == "link" and entry.content.startswith("/"):
+                raise InvalidWorkflow(
+                    f"{folder / path} is a link that leads out of {folder}, where the server cannot follow it;"
+                    " put a path into the configuration instead, or copy the file"
+                )
             if entry.kind == "link":
                 member.type, member.linkname = tarfile.SYMTYPE, entry.content
                 member.mtime = os.lstat(folder / path).st_mtime

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -28,6 +29,8 @@ from snakeway.service.outside import Outside
 from snakeway.service.submission import Rerun, Submission, check
 from snakeway.settings import Settings
 from snakeway.store import Store, Transaction, attempts, gates, runs
+
+log = logging.getLogger(__name__)
 
 _PLAN_POLL_S = 0.05
 
@@ -199,12 +202,14 @@ class Commands:
         """Return a file without a name for :meth:`add_bundle`. Raises Unavailable."""
         return self._catalog.new_archive()
 
-    def add_bundle(self, archive: BinaryIO, name: str) -> Workflow:
+    def add_bundle(self, user: User, archive: BinaryIO, name: str) -> Workflow:
         """Keep a workflow that a user has packed, see :meth:`Catalog.pin_bundle`; a submission names it by its digest.
 
         Who knows the digest of a bundle may submit it, as may whoever has its files.
         """
-        return self._catalog.pin_bundle(archive, name)
+        workflow = self._catalog.pin_bundle(archive, name)
+        log.info("user %s has sent workflow %r, %s", user.id, name, workflow.digest)
+        return workflow
 
     def _workflow(self, submission: Submission) -> Workflow:
         if submission.bundle is not None:
