@@ -34,7 +34,7 @@ class _Archive(Operation):
     """An operation whose body is an archive."""
 
     def __post_init__(self) -> None:
-        schema = Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.BINARY)
+        schema = Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.BINARY, examples=["the bytes of penguins.tgz"])
         self.request_body = RequestBody({name: OpenAPIMediaType(schema=schema) for name in TYPES}, required=True)
 
 
