@@ -18,6 +18,13 @@ settings.load_profile("snakeway")
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Refuse to go on where the tests of a group would be given to several workers: each would start a cluster."""
+    grouped = [item for item in session.items if any(item.iter_markers("xdist_group"))]
+    if getattr(session.config.option, "loadgroup", False) and any("@" not in item.nodeid for item in grouped):
+        raise pytest.UsageError("pytest-xdist does not keep groups together with this version of pytest")
+
+
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """URL of a Postgres server that lives as long as the tests."""

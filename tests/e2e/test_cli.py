@@ -60,6 +60,7 @@ def test_a_folder_is_sent_and_run(snakeway: Snakeway, tmp_path: Path) -> None:
     assert (tmp_path / "results" / "made.txt").read_text() == "it runs\n"
     assert "no Snakefile" in snakeway("submit", str(tmp_path / "results"), code=2).stderr
     assert "is not a folder" in snakeway("submit", "./none", code=4).stderr
+    assert "did you mean the folder ./my-workflow?" in snakeway("submit", "my-workflow", code=4).stderr
 
 
 def test_a_failure_is_seen_repaired_and_fetched(snakeway: Snakeway, tmp_path: Path) -> None:

@@ -117,7 +117,9 @@ rule slow:
     server.rerun(run_id, apply_suggestions=True)
     assert server.end_of(run_id, timeout_s=60)["state"] == "succeeded"
     id_ = only(server, run_id, "slow")["external_id"]
-    assert cluster.run("sacct", "-n", "-X", "--format=TimelimitRaw", f"--jobs={id_}").split() == ["2"]
+    books = ("sacct", "-n", "-X", "--format=TimelimitRaw", f"--jobs={id_}")
+    limit = wait_until(lambda: cluster.run(*books).split() or None, timeout_s=60, what="the books to have the job")
+    assert limit == ["2"]
 
 
 WAITING = """

@@ -341,7 +341,9 @@ def _pids_called(titles: tuple[str, ...]) -> Iterator[int]:
 
 
 def main() -> None:
-    """Run a cluster until Ctrl-C."""
+    """Run a cluster until Ctrl-C, or SIGTERM."""
+    for number in (signal.SIGINT, signal.SIGTERM):  # a shell's & has the first ignored
+        signal.signal(number, signal.default_int_handler)
     ensure_users()
     with slurm_cluster(Path(sys.argv[1])) as cluster, suppress(KeyboardInterrupt):
         print(f"export SLURM_CONF={cluster.env['SLURM_CONF']}", flush=True)

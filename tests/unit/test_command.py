@@ -68,6 +68,13 @@ def test_everything_overridden() -> None:
     ]
 
 
+def test_words_are_quoted_for_snakemake_which_would_evaluate_them() -> None:
+    overrides = Overrides(set_resources={"align": {"slurm_partition": "long", "mem_mb": 8000, "disk": "4GB"}})
+    overrides.check()
+    argv = calls(overrides=overrides)["run"]
+    assert argv[-3:] == ["align:slurm_partition='long'", "align:mem_mb=8000", "align:disk=4GB"]
+
+
 def test_an_unclean_directory_is_unlocked_first_and_the_plan_comes_before_the_run() -> None:
     steps = calls(unlock=True, wants_plan=True, overrides=Overrides(targets=["x"]))
     assert list(steps) == ["unlock", "plan", "run"]

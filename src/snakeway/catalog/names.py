@@ -11,6 +11,7 @@ from pathlib import Path
 
 _NAME = re.compile(r"(?![.\-\s])[^/\\]{1,200}(?<!\s)")
 _LISTED = 20
+_FOLDERS = {"workflow": "WORKFLOWS", "target": "PROFILES"}
 
 
 def is_name(text: str) -> bool:
@@ -25,6 +26,6 @@ def not_found(noun: str, name: str, folder: Path, names: Sequence[str]) -> str:
     if close:
         return f"{missing}; did you mean {' or '.join(map(repr, close))}?"
     if not names:
-        return f"{missing}; there is none at all yet"
+        return f"{missing}; there is none at all yet. SNAKEWAY_{_FOLDERS.get(noun, '')}_DIR names the folder"
     more = ", …" if len(names) > _LISTED else ""
     return f"{missing}; there {'are' if len(names) > 1 else 'is'} {', '.join(names[:_LISTED])}{more}"

@@ -1,6 +1,7 @@
 """What can be done about a failed run, in the words of the command line."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from snakeway.cli import output
 
@@ -24,13 +25,15 @@ def hint_at_gates(name: str) -> None:
     output.hint(f"snakeway approve {name} GATE    let it go on; 'snakeway reject' fails it")
 
 
-def hint_at_rerun(name: str, attempt: "Attempt | None") -> None:
-    """Tell which re-run may help; ``attempt`` is the newest of the run ``name``."""
+def hint_at_rerun(name: str, attempt: "Attempt | None", source: Mapping[str, Any]) -> None:
+    """Tell which re-run may help; ``attempt`` is the newest of the run ``name``, ``source`` its workflow's."""
     kind = attempt["failure"]["kind"] if attempt is not None and attempt["failure"] else ""
     if attempt is not None and attempt["gates_only"]:
         output.hint(f"snakeway gates {name}    what was decided\nsnakeway approve {name} GATE    decide otherwise")
     elif attempt is not None and attempt["suggestion"] is not None:
         output.hint(f"snakeway rerun {name} --apply-suggestions    execute what is missing, with {cure(attempt)}")
+    elif source.get("kind") == "bundle" and kind != "invalid_config":
+        output.hint("snakeway submit ./FOLDER    send the workflow again, when it is mended")
     elif kind in {"invalid_workflow", "missing_input"}:
         output.hint(f"snakeway rerun {name} --update-workflow    try again with the workflow as it is by then")
     elif kind == "invalid_config":

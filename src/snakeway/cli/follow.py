@@ -109,4 +109,4 @@ def _sum_up(client: "Client", watch: Watch) -> None:
         attempts = []
         with suppress(SnakewayError):  # it is only a hint
             attempts = client.attempts(watch.run["id"])
-        hint_at_rerun(name, attempts[-1] if attempts else None)
+        hint_at_rerun(name, attempts[-1] if attempts else None, watch.run["source"])

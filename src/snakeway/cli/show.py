@@ -204,7 +204,7 @@ def _hints(run: "Run", attempts: "list[Attempt]") -> None:
     if run["state"] == "failed":
         output.hint(f"\nsnakeway jobs {name} --failed    what failed")
         if not run["outside"]:
-            hint_at_rerun(name, attempts[-1] if attempts else None)
+            hint_at_rerun(name, attempts[-1] if attempts else None, run["source"])
     elif run["state"] == "paused":
         output.write("\n")
         hint_at_gates(name)

@@ -12,7 +12,7 @@ import typer
 from snakeway.cli import complete, follow, options, output, values
 from snakeway.cli.connect import connect, find_run, short
 from snakeway.cli.output import Column
-from snakeway.errors import Invalid
+from snakeway.errors import Invalid, WorkflowNotFound
 from snakeway.model.attempt import ENDED
 
 if TYPE_CHECKING:
@@ -96,7 +96,12 @@ def submit(
         body["webhooks"] = webhook
     with connect() as client:
         body["workflow"] = _sent(client, source) if isinstance(source, Path) else source
-        run = client.submit(body, idempotency_key=idempotency_key, traceparent=os.environ.get("TRACEPARENT"))
+        try:
+            run = client.submit(body, idempotency_key=idempotency_key, traceparent=os.environ.get("TRACEPARENT"))
+        except WorkflowNotFound as error:
+            if isinstance(source, str) and Path(source).is_dir():
+                raise WorkflowNotFound(f"{error.detail}; or did you mean the folder ./{source}?") from None
+            raise
         _announce(run, watch=watch, quiet=quiet, as_json=as_json)
         if watch:
             raise typer.Exit(follow.follow(client, run, as_json=as_json, quiet=quiet, beside_result=True))

@@ -9,6 +9,7 @@ from snakeway.errors import Invalid
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _QUANTITY = re.compile(r"\d{1,18}(\.\d{1,6})?\s?[A-Za-z]{0,8}", re.ASCII)
+_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.,:/@+-]{0,254}", re.ASCII)  # a partition, a QOS, a queue
 
 
 class AttemptState(StrEnum):
@@ -96,15 +97,16 @@ class Overrides:
         """Raise Invalid unless every value is what it claims to be.
 
         Snakemake evaluates a resource given as text as a Python expression, and takes what begins with a dash for an
-        option; so only plain numbers, sizes and times ("4GB", "2h") and plain names pass.
+        option; so only plain numbers, sizes and times ("4GB", "2h") and plain words pass, which are quoted for it.
         """
         for rule, resources in self.set_resources.items():
             _check_name(rule, "set_resources")
             for name, value in resources.items():
                 _check_name(name, f"set_resources.{rule}")
-                if not (isinstance(value, int) and value >= 0) and not _QUANTITY.fullmatch(str(value)):
+                if not (is_quantity(value) or _WORD.fullmatch(str(value))):
                     raise Invalid(
-                        f"resource {name} of rule {rule} must be a number or a quantity such as 4GB, not {value!r}",
+                        f"resource {name} of rule {rule} must be a number, a quantity such as 4GB, or a word such as "
+                        f"the name of a partition, not {value!r}",
                         field=f"set_resources.{rule}.{name}",
                     )
         for rule, threads in self.set_threads.items():
@@ -121,6 +123,11 @@ class Overrides:
         """Read what ``dataclasses.asdict`` wrote; unknown members (of a newer version) are left out."""
         known = {name: data[name] for name in cls.__dataclass_fields__ if name in data}
         return cls(**known)
+
+
+def is_quantity(value: int | str) -> bool:
+    """Whether a resource is a number, a size or a time, which Snakemake reads as it stands."""
+    return _QUANTITY.fullmatch(str(value)) is not None
 
 
 def _check_name(name: str, where: str) -> None:

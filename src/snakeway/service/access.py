@@ -27,4 +27,6 @@ def check_ours(run: RunRow) -> None:
     """Raise OutsideRun when the run was started by hand, so that nothing here has a hold on it."""
     if run.outside:
         where = run.source.get("directory") or "its own directory"
-        raise OutsideRun(f"run {run.id} was started by hand and is only recorded here: go on with it in {where}")
+        raise OutsideRun(
+            f"run {run.id} was started by hand and is only recorded here: stop it, or go on with it, in {where}"
+        )

@@ -7,7 +7,7 @@ from typing import Any
 
 from snakeway import wire
 from snakeway.directory import AttemptDirectory
-from snakeway.model.attempt import Overrides
+from snakeway.model.attempt import Overrides, is_quantity
 from snakeway.supervisor.shim import Step
 from snakeway.supervisor.stop import Graces
 
@@ -84,7 +84,9 @@ def _loggers(profile: Mapping[str, Any]) -> list[str]:
 def _overrides(overrides: Overrides) -> list[str]:
     argv: list[str] = []
     resources = [
-        f"{rule}:{name}={value}" for rule, values in overrides.set_resources.items() for name, value in values.items()
+        f"{rule}:{name}={value if is_quantity(value) else repr(value)}"  # Snakemake wants words in quotes
+        for rule, values in overrides.set_resources.items()
+        for name, value in values.items()
     ]
     if resources:
         argv += ["--set-resources", *resources]
