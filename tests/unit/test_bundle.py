@@ -291,15 +291,9 @@ def test_within_limits_the_same_is_made_and_the_same_is_said(place: Path, sent: 
         unpack_within_limits(archive, Path("/proc/snakeway"))  # where nobody can make anything
 
 
-def test_what_takes_too_long_or_too_much_is_ended(
+def test_what_takes_too_long_is_ended(
     place: Path, sent: Callable[[bytes], BinaryIO], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    digits = special("x", tarfile.XHDTYPE)
-    digits.size = 40_960
-    with sent(digits.tobuf() + b"1" * digits.size + tarred(FILES)) as archive:  # quadratic in some versions of Python
-        monkeypatch.setattr(bundle, "_TIMEOUT_S", 3.0)
-        with suppress(InvalidWorkflow):
-            unpack_within_limits(archive, place)
     with sent(tarred(FILES)) as archive:
         monkeypatch.setattr(bundle, "_TIMEOUT_S", 0.01)
         with pytest.raises(InvalidWorkflow, match="memory or time"):
