@@ -4,6 +4,7 @@ set -eu
 packages="slurmctld slurmd slurmdbd slurm-client munge mariadb-server sudo environment-modules"
 # Containers: a job of AWS Batch is one in the tests.
 packages="$packages podman buildah runc uidmap netavark aardvark-dns iptables debootstrap"
+packages="$packages radosgw ceph-mon ceph-osd"
 missing=""
 for package in $packages; do
     dpkg-query --show --showformat '${db:Status-Status}\n' "$package" 2>/dev/null | grep -qx installed || missing="$missing $package"

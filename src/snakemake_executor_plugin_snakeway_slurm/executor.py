@@ -1,7 +1,7 @@
 """The executor: snakemake-executor-plugin-slurm with what a service needs of it. Each difference says what it is for.
 
-Written against version 2.8 of the plugin. Tests run most of these situations on a real cluster; a lost answer of sbatch
-and a job that Slurm has forgotten are tested as rules only:
+Written against version 2.8 of the plugin. Tests run most of these situations on a real cluster; a job that Slurm has
+forgotten is tested as a rule only:
 
 - Jobs bear the name of the run (the plugin: a number drawn at each start), so that whoever comes after a crash finds
   all of them, also those whose number was never recorded.

@@ -1,6 +1,7 @@
 """From Snakemake's log records to events and spans: the jobs."""
 
 import signal
+import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from logging import LogRecord
@@ -187,10 +188,11 @@ class Jobs:
     def _look_for_start(self, tried: Try) -> None:
         """The watch misses the start of a short job, but the job may have noted it itself."""
         if tried.started is None and tried.scheduler_log is not None:
-            tried.started = started_on_node(self._directory / tried.scheduler_log)
-            if tried.started is not None:
+            noted = started_on_node(self._directory / tried.scheduler_log)
+            if noted is not None:
+                tried.started = max(tried.since, min(noted, time.time()))  # the node's clock may be wrong
                 names = {"job": tried.members["job"], "try": tried.members["try"]}
-                self._writer.write(EventType.JOB_STARTED, **names, started_at=tried.started)
+                self._writer.write(EventType.JOB_STARTED, tried.started, **names, started_at=tried.started)
 
     def _fail(
         self,

@@ -17,6 +17,7 @@ from snakeway.api.artifact import ArtifactController
 from snakeway.api.attempt import AttemptController
 from snakeway.api.audit import AuditController
 from snakeway.api.body import SLOW_LANE, ApiRequest
+from snakeway.api.bundle import BundleController
 from snakeway.api.delivery import DeliveryController
 from snakeway.api.document import openapi_config
 from snakeway.api.efficiency import EfficiencyController
@@ -51,6 +52,7 @@ _CONTROLLERS = (
     RunGateController,
     OutsideController,
     WorkflowController,
+    BundleController,
     TargetController,
     DeliveryController,
     PruneController,

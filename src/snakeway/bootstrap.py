@@ -13,9 +13,12 @@ import uvicorn
 
 from snakeway import owner
 from snakeway.app import Parts, create_app
+from snakeway.blobs import Blobs
+from snakeway.blobs.local import LocalBlobs
 from snakeway.catalog import Catalog
 from snakeway.client import Recording
 from snakeway.errors import Invalid
+from snakeway.model.blob import FolderLocation
 from snakeway.model.user import LOCAL
 from snakeway.service import Commands, Reads
 from snakeway.service.outside import Outside, Recorded
@@ -169,6 +172,18 @@ def open_store(settings: Settings) -> Store:
     return store
 
 
+def open_blobs(settings: Settings) -> Blobs:
+    """Return the object storage; nothing is asked of it yet. Raises Invalid when what S3 needs is not installed."""
+    location = settings.blobs_location
+    if isinstance(location, FolderLocation):
+        return LocalBlobs(location.folder)
+    try:
+        from snakeway.blobs.s3 import S3Blobs  # large, and only needed here
+    except ModuleNotFoundError as error:
+        raise Invalid(f"s3 needs {error.name}: pip install 'snakeway[server]'", field="blobs_url") from error
+    return S3Blobs(location)
+
+
 def check_exposure(settings: Settings) -> None:
     """Raise Invalid when others could reach the server and nothing would tell them apart."""
     if settings.token is not None:
@@ -220,5 +235,5 @@ class _Server(uvicorn.Server):
 
 def _configure_logging() -> None:
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    for name in ("alembic", "httpx", "opentelemetry"):
+    for name in ("alembic", "botocore", "httpx", "opentelemetry"):
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -7,13 +7,14 @@ compare; ``title`` is the same for every occurrence; the text of an instance say
     ├── Invalid               the request cannot be carried out as it is
     │   ├── InvalidConfig, InvalidWorkflow, InvalidTarget, InvalidCursor, BodyTooLarge
     ├── NotFound
-    │   ├── RunNotFound, AttemptNotFound, JobNotFound, ArtifactNotFound, LogNotFound, WorkflowNotFound, TargetNotFound
+    │   ├── RunNotFound, AttemptNotFound, JobNotFound, ArtifactNotFound, LogNotFound, WorkflowNotFound, TargetNotFound,
+    │   ├── BlobNotFound
     ├── Conflict              the request is fine, the state of the thing is not
-    │   ├── RunActive, RunEnded, IdempotencyConflict, OutsideRun, NotOutside, OffsetConflict
+    │   ├── RunActive, RunEnded, IdempotencyConflict, OutsideRun, NotOutside, OffsetConflict, BlobExists
     ├── Unauthorized, Forbidden
     ├── RangeNotSatisfiable
     └── Unavailable           try again later
-        ├── StoreBusy, StoreOutdated, SourceUnreachable, ServerUnreachable
+        ├── StoreBusy, StoreOutdated, SourceUnreachable, ServerUnreachable, BlobsUnavailable, BlobsRefused
 """
 
 from typing import ClassVar
@@ -67,7 +68,7 @@ class InvalidCursor(Invalid):
 
 
 class BodyTooLarge(Invalid):
-    """The request's body is larger than the server accepts (setting ``max_body_bytes``)."""
+    """The request's body is larger than the server accepts (settings ``max_body_bytes``, ``max_bundle_bytes``)."""
 
     code = "body_too_large"
     title = "The request body is too large"
@@ -134,6 +135,13 @@ class TargetNotFound(NotFound):
 
     code = "target_not_found"
     title = "No such target"
+
+
+class BlobNotFound(NotFound):
+    """The object storage has nothing under this key."""
+
+    code = "blob_not_found"
+    title = "No such object"
 
 
 class Conflict(SnakewayError):
@@ -217,6 +225,13 @@ class OffsetConflict(Conflict):
         self.offset = offset
 
 
+class BlobExists(Conflict):
+    """The object storage has something under this key already, and it was not to be replaced."""
+
+    code = "blob_exists"
+    title = "There is such an object already"
+
+
 class Unauthorized(SnakewayError):
     """No token was sent, or it is not valid."""
 
@@ -271,6 +286,20 @@ class ServerUnreachable(Unavailable):
 
     code = "server_unreachable"
     title = "The server cannot be reached"
+
+
+class BlobsUnavailable(Unavailable):
+    """The object storage cannot be reached, does not answer in time, or says that it cannot serve now."""
+
+    code = "blobs_unavailable"
+    title = "The object storage does not answer"
+
+
+class BlobsRefused(Unavailable):
+    """The object storage answers, and will not serve this server: a wrong key, no right, no such bucket or folder."""
+
+    code = "blobs_refused"
+    title = "The object storage refuses"
 
 
 def every_error() -> list[type[SnakewayError]]:

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from snakeway.errors import Invalid
+from snakeway.model.blob import BlobsLocation, FolderLocation, location_of
 from snakeway.model.duration import parse_duration
 from snakeway.model.retention import Rule, check_states
 from snakeway.model.run import RunState
@@ -72,9 +73,15 @@ def _owner_variable(name: str) -> str:
     return name
 
 
+def _blobs_url(url: str) -> str:
+    location_of(url)
+    return url
+
+
 Account = Annotated[str, AfterValidator(_account)]
 OwnerVariable = Annotated[str, AfterValidator(_owner_variable)]
 FolderPath = Annotated[Path, AfterValidator(_absolute)]
+BlobsUrl = Annotated[str, AfterValidator(_checked(_blobs_url))]
 WebhookUrl = Annotated[str, AfterValidator(_checked(check_url))]
 WebhookSecret = Annotated[SecretStr, AfterValidator(_checked(_webhook_secret))]
 
@@ -122,6 +129,11 @@ class Settings(BaseSettings):
         None,
         description="URL of the store: sqlite:///PATH or postgresql+psycopg://…; SQLite in data_dir when unset.",
     )
+    blobs_url: BlobsUrl | None = Field(
+        None,
+        description="Where objects are kept: file:///FOLDER or s3://BUCKET/PREFIX?endpoint=URL&region=NAME; the folder "
+        "blobs in data_dir when unset.",
+    )
     workflows_dir: FolderPath = Field(
         Path("workflows"), description="Folder whose subfolders are the catalog's workflows."
     )
@@ -139,6 +151,9 @@ class Settings(BaseSettings):
     )
     git_timeout_s: float = Field(60, gt=0, description="Longest time that one git command may take.")
     max_body_bytes: int = Field(1024 * 1024, ge=1024, description="Largest accepted request body.")
+    max_bundle_bytes: int = Field(
+        256 * 1024 * 1024, ge=1024, description="Largest accepted archive of a workflow, packed."
+    )
     max_active_runs: int = Field(
         4, ge=1, description="Attempts that one supervisor runs at a time; the rest wait in the queue."
     )
@@ -220,3 +235,8 @@ class Settings(BaseSettings):
     def store_url(self) -> str:
         """URL of the database, the embedded default filled in."""
         return self.database_url or f"sqlite:///{self.data_dir / 'snakeway.db'}"
+
+    @property
+    def blobs_location(self) -> BlobsLocation:
+        """Where objects are kept, the default filled in."""
+        return FolderLocation(self.data_dir / "blobs") if self.blobs_url is None else location_of(self.blobs_url)

@@ -20,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from snakeway.catalog.tree import LEFT_OUT
+from snakeway.tree import LEFT_OUT
 from tests.benchmarks.common import SNAKEMAKE
 from tests.support.server import Server
 

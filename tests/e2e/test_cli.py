@@ -44,6 +44,24 @@ def snakeway(server: Server, tmp_path: Path) -> Snakeway:
     return call
 
 
+def test_a_folder_is_sent_and_run(snakeway: Snakeway, tmp_path: Path) -> None:
+    folder = tmp_path / "my-workflow"
+    (folder / "workflow").mkdir(parents=True)
+    text = 'rule all:\n    output: "made.txt"\n    shell: "./program > {output}"\n'
+    (folder / "workflow" / "Snakefile").write_text(text)
+    (folder / "program").write_text("#!/bin/sh\necho it runs\n")
+    (folder / "program").chmod(0o755)
+    (folder / ".gitignore").write_text("made.txt\n")
+    (folder / "made.txt").write_text("an old result")
+    run_id = snakeway("submit", "./my-workflow", "-f").stdout.strip()
+    shown = json.loads(snakeway("show", run_id, "--json").stdout)
+    assert (shown["workflow"], shown["state"], shown["source"]["kind"]) == ("my-workflow", "succeeded", "bundle")
+    snakeway("get", run_id, "--output", str(tmp_path / "results"))
+    assert (tmp_path / "results" / "made.txt").read_text() == "it runs\n"
+    assert "no Snakefile" in snakeway("submit", str(tmp_path / "results"), code=2).stderr
+    assert "is not a folder" in snakeway("submit", "./none", code=4).stderr
+
+
 def test_a_failure_is_seen_repaired_and_fetched(snakeway: Snakeway, tmp_path: Path) -> None:
     followed = snakeway("submit", "quickstart", *SMALL, *BROKEN, "-l", "test=repair", "--note", "n", "-f", code=1)
     run_id = followed.stdout.strip()

@@ -223,7 +223,7 @@ def write_catalog(root: Path) -> Settings:
             path.write_text(text)
     (root / "data").mkdir()
     folders = {f"{name}_dir": root / name for name in ("workflows", "profiles", "data")}
-    return Settings(**folders, plan_wait_s=0, max_body_bytes=64 * 1024)
+    return Settings(**folders, plan_wait_s=0, max_body_bytes=64 * 1024, max_bundle_bytes=100_000)
 
 
 def make_parts(store: Store, settings: Settings) -> Parts:

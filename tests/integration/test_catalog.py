@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from snakeway.catalog import Catalog
 from snakeway.catalog.gitsource import git_source
-from snakeway.catalog.tree import Tree
 from snakeway.errors import Invalid
 from snakeway.settings import Settings
+from snakeway.tree import Tree
 from tests.support.gitserver import bare_repository
 
 ATOMS = ["a", "b", "*", "?", "/", "**", "!", "ab", ".b", "[ab]", "[!a]", "\\a", " ", "[", "]", "-", "[[:alpha:]]"]

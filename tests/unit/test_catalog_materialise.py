@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from snakeway.catalog.materialise import _Beneath, materialise
-from snakeway.catalog.tree import Tree
 from snakeway.errors import InvalidWorkflow
+from snakeway.tree import Tree
 
 OLD_NS = 10**18
 

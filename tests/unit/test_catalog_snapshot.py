@@ -9,8 +9,8 @@ import pytest
 
 from snakeway.catalog import snapshot
 from snakeway.catalog.snapshot import Snapshots, copy_tree
-from snakeway.catalog.tree import Tree
 from snakeway.errors import InvalidWorkflow, Unavailable, WorkflowNotFound
+from snakeway.tree import Tree
 
 HOUR_NS = 3600 * 10**9
 

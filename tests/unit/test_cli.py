@@ -182,7 +182,17 @@ class TestProgram:
         assert not undescribed or all(len(line) > 20 for line in undescribed)
 
     def test_start_imports_nothing_heavy(self) -> None:
-        heavy = ("httpx", "pydantic", "sqlmodel", "litestar", "snakemake", "yaml", "opentelemetry.sdk", "rich")
+        heavy = (
+            "httpx",
+            "pydantic",
+            "sqlmodel",
+            "litestar",
+            "snakemake",
+            "yaml",
+            "opentelemetry.sdk",
+            "rich",
+            "botocore",
+        )
         code = (
             "import sys; from snakeway.cli import main; main(['--help']); "
             f"print([name for name in {heavy!r} if name in sys.modules])"

@@ -64,7 +64,7 @@ class TestDoctor:
             "ok"
         }
         expected = "python bash git snakemake database workflows targets opentelemetry server supervisor"
-        assert {*expected.split(), "data folder", "disk"} <= found.keys()
+        assert {*expected.split(), "data folder", "disk", "object storage"} <= found.keys()
         assert not (tmp_path / "snakeway-data").exists()
 
     def test_lines(self, healthy: StandIn, call: Call) -> None:
@@ -131,6 +131,25 @@ class TestDoctor:
         found = findings(call)["database"]
         assert found["state"] == "fail"
         assert "hush" not in json.dumps(found)
+
+    def test_object_storage(
+        self, healthy: StandIn, call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        assert "will be made" in findings(call)["object storage"]["said"]
+        (tmp_path / "snakeway-data" / "blobs").mkdir(parents=True)
+        assert "written, read and deleted" in findings(call)["object storage"]["said"]
+        assert not [path for path in (tmp_path / "snakeway-data").rglob("*") if path.is_file()]
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "k")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hush")
+        monkeypatch.setenv("SNAKEWAY_BLOBS_URL", f"s3://bucket?endpoint=http://127.0.0.1:{free_port()}")
+        found = findings(call)["object storage"]
+        assert found["state"] == "fail"
+        assert "does not answer" in found["said"]
+        assert "hush" not in json.dumps(found)
+        monkeypatch.setenv("SNAKEWAY_BLOBS_URL", "s3://key:hush@bucket")
+        settings = findings(call)["settings"]
+        assert "credentials do not belong" in settings["said"]
+        assert "hush" not in json.dumps(settings)
 
     def test_settings_and_folders(
         self, healthy: StandIn, call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path

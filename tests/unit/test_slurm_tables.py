@@ -73,7 +73,7 @@ class TestQueue:
             "20_2": Phase.RUNNING,
         }
 
-    @pytest.mark.parametrize("text", ["", "\n\n", " \n"])
+    @pytest.mark.parametrize("text", ["", "\n\n", " \n", "CLUSTER: alps\n"])
     def test_an_empty_queue_has_no_jobs(self, text: str) -> None:
         assert queue(text) == {}
         assert set(queue(f"{text}\n{RUNNING}")[RUN]) == {"8"}

@@ -1,7 +1,8 @@
 """Request bodies: strict JSON into structs, with the member at fault in the error."""
 
 import re
-from typing import Any, TypeVar
+from asyncio import to_thread
+from typing import Any, BinaryIO, TypeVar
 
 import msgspec
 from litestar import Request
@@ -10,7 +11,7 @@ from litestar.exceptions import InternalServerException
 
 from snakeway.api.lanes import SlowLane
 from snakeway.api.problems import UnsupportedMediaType
-from snakeway.errors import Invalid
+from snakeway.errors import BodyTooLarge, Invalid, Unavailable
 from snakeway.model.user import User
 
 T = TypeVar("T")
@@ -52,6 +53,29 @@ class ApiRequest(Request[User, None, State]):
             return await super().body()
         except InternalServerException as error:  # Litestar takes a client that hangs up for an error of the server
             raise Invalid("the connection was closed before the end of the body") from error
+
+
+async def spool(request: ApiRequest, file: BinaryIO, max_bytes: int) -> None:
+    """Write a request's body to a file as it comes. Raises BodyTooLarge, Invalid, and Unavailable if it has no room."""
+    total = 0
+    if int(request.headers.get("content-length", "0")) > max_bytes:  # uvicorn has seen that it is a number
+        raise BodyTooLarge(f"the body has more than {max_bytes} bytes")
+    try:
+        async for chunk in request.stream():
+            total += len(chunk)
+            if total > max_bytes:
+                raise BodyTooLarge(f"the body has more than {max_bytes} bytes")
+            await to_thread(_write, file, chunk)
+    except InternalServerException as error:  # as in `ApiRequest.body`
+        raise Invalid("the connection was closed before the end of the body") from error
+    except OSError as error:
+        raise Unavailable(f"the body cannot be stored: {error.strerror}; make room in the data folder") from error
+
+
+def _write(file: BinaryIO, chunk: bytes) -> None:
+    left = memoryview(chunk)
+    while left:
+        left = left[file.write(left) :]  # without a buffer less may be written than is given
 
 
 def read_json(data: bytes, shape: type[T]) -> T:

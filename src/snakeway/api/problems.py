@@ -40,6 +40,7 @@ STATUS: dict[type[SnakewayError], int] = {
     errors.LogNotFound: 404,
     errors.WorkflowNotFound: 404,
     errors.TargetNotFound: 404,
+    errors.BlobNotFound: 404,
     errors.Conflict: 409,
     errors.RunActive: 409,
     errors.RunEnded: 409,
@@ -52,6 +53,7 @@ STATUS: dict[type[SnakewayError], int] = {
     errors.OutsideRun: 409,
     errors.NotOutside: 409,
     errors.OffsetConflict: 409,
+    errors.BlobExists: 409,
     errors.Unauthorized: 401,
     errors.Forbidden: 403,
     errors.RangeNotSatisfiable: 416,
@@ -60,6 +62,8 @@ STATUS: dict[type[SnakewayError], int] = {
     errors.StoreOutdated: 503,
     errors.SourceUnreachable: 502,
     errors.ServerUnreachable: 503,
+    errors.BlobsUnavailable: 503,
+    errors.BlobsRefused: 503,
 }
 _HEADERS: dict[type[SnakewayError], dict[str, str]] = {
     errors.Unauthorized: {"WWW-Authenticate": 'Bearer realm="snakeway"'},
@@ -67,6 +71,8 @@ _HEADERS: dict[type[SnakewayError], dict[str, str]] = {
     errors.StoreBusy: {"Retry-After": "2"},
     errors.StoreOutdated: {"Retry-After": "60"},
     errors.ServerUnreachable: {"Retry-After": "5"},
+    errors.BlobsUnavailable: {"Retry-After": "5"},
+    errors.BlobsRefused: {"Retry-After": "60"},
 }
 
 

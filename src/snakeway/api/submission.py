@@ -4,6 +4,8 @@ from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
+from snakeway.api.shared import EXAMPLE_DIGEST
+from snakeway.errors import Invalid
 from snakeway.model.attempt import Overrides
 from snakeway.service import Rerun, Submission
 
@@ -33,10 +35,18 @@ class GitSource(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=T
     ] = ""
 
 
-class FromGit(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Says that the workflow is to be fetched."""
+class Bundle(Struct, frozen=True, forbid_unknown_fields=True):
+    """A workflow that was sent before, with `POST /bundles`."""
 
-    git: GitSource
+    digest: Annotated[str, Meta(max_length=_LONGEST_NAME, examples=[EXAMPLE_DIGEST])]
+    name: Annotated[Name, Meta(description="What it is called.", examples=["penguins"])]
+
+
+class Elsewhere(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Says where the workflow comes from, if not from the catalog: one of these."""
+
+    git: GitSource | None = None
+    bundle: Bundle | None = None
 
 
 class _Changes(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
@@ -58,7 +68,10 @@ class _Changes(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
 class RunRequest(_Changes, frozen=True, kw_only=True):
     """What to run."""
 
-    workflow: Annotated[Name | FromGit, Meta(description="Name of a workflow of the catalog, or where to fetch one.")]
+    workflow: Annotated[
+        Name | Elsewhere,
+        Meta(description="Name of a workflow of the catalog, or where else one is from."),
+    ]
     target: Annotated[Name, Meta(description="Where the jobs run.")] = "local"
     config: Annotated[dict[str, Any], Meta(description="Replaces values of the workflow's own configuration.")] = {}
     labels: Annotated[
@@ -71,17 +84,21 @@ class RunRequest(_Changes, frozen=True, kw_only=True):
 
     @property
     def fetches(self) -> bool:
-        """Whether carrying it out takes a fetch over the network."""
-        return isinstance(self.workflow, FromGit)
+        """Whether carrying it out may take seconds: a fetch over the network, or checking a stored version."""
+        return isinstance(self.workflow, Elsewhere)
 
     def submission(self) -> Submission:
-        """Return what the service takes."""
-        git = self.workflow.git if isinstance(self.workflow, FromGit) else None
+        """Return what the service takes. Raises Invalid."""
+        elsewhere = self.workflow if isinstance(self.workflow, Elsewhere) else None
+        if elsewhere is not None and (elsewhere.git is None) == (elsewhere.bundle is None):
+            raise Invalid("name either a git repository or a bundle, or a workflow of the catalog", field="workflow")
+        git, bundle = (elsewhere.git, elsewhere.bundle) if elsewhere else (None, None)
         return Submission(
-            workflow=self.workflow if isinstance(self.workflow, str) else "",
+            workflow=self.workflow if isinstance(self.workflow, str) else bundle.name if bundle else "",
             git_url=git.url if git else None,
             git_ref=git.ref if git else "HEAD",
             git_path=git.path if git else "",
+            bundle=bundle.digest if bundle else None,
             target=self.target,
             config=self.config,
             overrides=self.overrides(),

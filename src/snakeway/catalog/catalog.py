@@ -1,12 +1,14 @@
 """The catalog: which workflows and targets there are, which version of each, and what configurations they take."""
 
 import contextlib
+import tempfile
 import threading
 from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
+from snakeway.catalog.bundle import unpack
 from snakeway.catalog.git import Mirror
 from snakeway.catalog.gitsource import GitSource, git_source
 from snakeway.catalog.materialise import materialise
@@ -14,10 +16,10 @@ from snakeway.catalog.names import is_name, not_found
 from snakeway.catalog.schema import Checker, check_plain, merge
 from snakeway.catalog.snapshot import Snapshots, copy_tree
 from snakeway.catalog.target import Target, Targets
-from snakeway.catalog.tree import TRIES, Tree
 from snakeway.catalog.workflow import SCHEMAS, SNAKEFILES, Workflow, find_snakefile, load
-from snakeway.errors import InvalidWorkflow, Unavailable, WorkflowNotFound
+from snakeway.errors import Invalid, InvalidWorkflow, Unavailable, WorkflowNotFound
 from snakeway.settings import Settings
+from snakeway.tree import TRIES, Tree
 
 _REMEMBERED = 256  # versions of workflows kept in memory, with their validators
 
@@ -100,6 +102,35 @@ class Catalog:
         if workflow.error is not None:
             raise InvalidWorkflow(f"{source.shown} at {commit}: {workflow.error}")
         return workflow
+
+    def new_archive(self) -> BinaryIO:
+        """Return a file without a name for :meth:`pin_bundle`, on the disk that the workflows are kept on.
+
+        Raises Unavailable.
+        """
+        folder = self._settings.data_dir / "workflows"
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 - the caller closes it
+        except OSError as error:
+            raise Unavailable(
+                f"{folder} cannot be written to: {error.strerror}; make room, or make it writable"
+            ) from None
+        return file
+
+    def pin_bundle(self, archive: BinaryIO, name: str) -> Workflow:
+        """Return the workflow in an archive that somebody sent, and keep its files for :meth:`materialise`.
+
+        Raises Invalid if that cannot be a workflow's name, InvalidWorkflow if the archive cannot be run, or not be
+        unpacked, see :func:`bundle.unpack`; and Unavailable if it cannot be stored. Nothing of it is left then.
+        """
+        _check_name(name)
+        return self.bundle(self._snapshots.add(partial(_unpacked, archive, name)), name)
+
+    def bundle(self, digest: str, name: str) -> Workflow:
+        """Return a workflow that was sent before. Raises Invalid, WorkflowNotFound, InvalidWorkflow."""
+        _check_name(name)
+        return self.pinned(digest, name, {"kind": "bundle", "name": name, "digest": digest})
 
     def pinned(self, digest: str, name: str, source: dict[str, Any]) -> Workflow:
         """Return the workflow of a snapshot; name and source are recorded with the run, not in the snapshot.
@@ -202,6 +233,22 @@ class Catalog:
                     self._checkers.clear()
                 checker = self._checkers[workflow.digest] = Checker(workflow.schema or {}, folder, name)
         return checker
+
+
+def _unpacked(archive: BinaryIO, name: str, copy: Path) -> None:
+    unpack(archive, copy)
+    digest, index = Tree(copy, ignoring=False).read()
+    error = load(copy, digest, index, name, {}).error
+    if error is not None:
+        raise InvalidWorkflow(f"workflow {name!r}: {error}")
+
+
+def _check_name(name: str) -> None:
+    if not is_name(name):
+        raise Invalid(
+            f"{name!r} cannot be the name of a workflow: it has a slash, or begins with a dot, a dash or a blank",
+            field="name",
+        )
 
 
 def _export(mirror: Mirror, commit: str, shown: str, copy: Path) -> None:

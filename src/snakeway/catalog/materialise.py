@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Self
 
-from snakeway.catalog.tree import LEFT_OUT, RECORDS, Entry, Index, hash_file, open_file
 from snakeway.errors import InvalidWorkflow
+from snakeway.tree import LEFT_OUT, RECORDS, Entry, Index, hash_file, open_file
 from snakeway.wire import STATE_FOLDER
 
 _MANIFEST = "workflow.json"

@@ -16,8 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
-from snakeway.catalog.tree import Index, Tree, folders_of, open_file
 from snakeway.errors import InvalidWorkflow, Unavailable, WorkflowNotFound
+from snakeway.tree import Index, Tree, folders_of, open_file
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _UNFINISHED = ".new-"

@@ -10,9 +10,9 @@ from typing import Any
 
 from snakeway.catalog import documents
 from snakeway.catalog.names import is_name, not_found
-from snakeway.catalog.tree import Index, Tree
 from snakeway.catalog.workflow import first_paragraph
 from snakeway.errors import InvalidTarget, InvalidWorkflow, TargetNotFound
+from snakeway.tree import Index, Tree
 
 # snakemake.cli.get_profile_dir of version 9: the newest of those that are not for a later Snakemake than this one.
 _PROFILE = re.compile(r"(?:config|profile)(?:\.v(?P<major>\d+)\+)?\.yaml")

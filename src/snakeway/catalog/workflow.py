@@ -8,8 +8,8 @@ from typing import Any
 
 from snakeway.catalog import documents
 from snakeway.catalog.schema import check_schema
-from snakeway.catalog.tree import Index
 from snakeway.errors import InvalidWorkflow
+from snakeway.tree import Index
 
 # Where Snakemake looks when it is started without --snakefile: snakemake.common.SNAKEFILE_CHOICES of version 9.
 SNAKEFILES = ("Snakefile", "snakefile", "workflow/Snakefile", "workflow/snakefile")
@@ -35,7 +35,7 @@ class Workflow:
     schema: dict[str, Any] | None  # JSON Schema of the configuration
     defaults: dict[str, Any]  # the configuration without anybody's changes
     snakefile: str  # path relative to the workflow's folder
-    source: dict[str, Any]  # {"kind": "catalog", "name"} or {"kind": "git", "url", "ref", "commit", "path"}
+    source: dict[str, Any]  # of kind catalog (name), git (url, ref, commit, path) or bundle (name, digest)
     error: str | None = None  # why it cannot be run
 
 

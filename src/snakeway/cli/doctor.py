@@ -44,9 +44,10 @@ def doctor(
 ) -> None:
     """Check this installation, and the server.
 
-    Programs, packages, folders, database, workflows, targets; the server, if there is one. Changes nothing. Exits
-    with 1 if a check fails; warnings are about what only some need. When the output is not a terminal, the columns
-    are: ok, warn or fail; check; what was found; what to do.
+    Programs, packages, folders, database, object storage, workflows, targets; the server, if there is one. Changes
+    nothing; a small object in the object storage is deleted again. Exits with 1 if a check fails; warnings are about
+    what only some need. When the output is not a terminal, the columns are: ok, warn or fail; check; what was found;
+    what to do.
 
     With --target, on a machine from which jobs are submitted, also what a target on Slurm needs: its commands,
     controller, partitions and accounting, and by a job of at most a minute, whether a node sees the data folder and
@@ -97,6 +98,7 @@ def _server_part() -> Iterator[Finding]:
         return
     yield from _safely("data folder", lambda: checks.data_folder(settings.data_dir))
     yield from _safely("database", lambda: _database(settings))
+    yield from _safely("object storage", lambda: _blobs(settings))
     yield from _safely("workflows", lambda: _workflows(settings))
     yield from _safely("targets", lambda: _targets(settings))
 
@@ -126,6 +128,29 @@ def _database(settings: "Settings") -> Iterator[Finding]:
         )
     finally:
         store.close()
+
+
+def _blobs(settings: "Settings") -> Iterator[Finding]:
+    from snakeway import ids
+    from snakeway.model.blob import FolderLocation
+
+    where = settings.blobs_location
+    if isinstance(where, FolderLocation) and not where.folder.exists():
+        yield Finding("object storage", "ok", f"{where} will be made with the first object")
+        return
+    key, content = f"doctor/{ids.new_id()}", os.urandom(32)
+    try:
+        blobs = server_part("bootstrap").open_blobs(settings)
+        blobs.put(key, content)
+        same = blobs.get(key) == content
+        blobs.delete(key)
+    except SnakewayError as error:
+        yield Finding("object storage", "fail", error.detail, "check SNAKEWAY_BLOBS_URL and the credentials for it")
+        return
+    if same:
+        yield Finding("object storage", "ok", f"{where}: an object was written, read and deleted")
+    else:
+        yield Finding("object storage", "fail", f"{where} gives back another content", "do not use this storage")
 
 
 def _workflows(settings: "Settings") -> Iterator[Finding]:

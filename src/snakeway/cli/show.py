@@ -90,6 +90,8 @@ def _words(values: Mapping[str, Any]) -> str:
 def _source(source: Mapping[str, Any]) -> str:
     if source.get("kind") == "outside":
         return f"by hand: {source.get('user')} on {source.get('host')}, in {source.get('directory')}"
+    if source.get("kind") == "bundle":
+        return f"sent as {source.get('name')}"
     if source.get("kind") != "git":
         return ""  # from the catalog, by the name above
     folder = f", folder {source['path']}" if source.get("path") else ""

@@ -33,7 +33,7 @@ def submit(
         str | None,
         typer.Argument(
             metavar="[WORKFLOW]",
-            help="Name of a workflow; see 'snakeway workflows'.",
+            help="Name of a workflow; see 'snakeway workflows'. Or, with a slash in it, its folder on this machine.",
             autocompletion=complete.workflows,
         ),
     ] = None,
@@ -80,12 +80,11 @@ def submit(
 ) -> None:
     """Submit a run of a workflow.
 
-    snakeway submit WORKFLOW -c KEY=VALUE -- TARGETS. Prints the run's id: nothing else goes to stdout when that is
-    not a terminal.
+    snakeway submit WORKFLOW -c KEY=VALUE -- TARGETS. WORKFLOW may be a folder, such as ./my-workflow: it is sent to the
+    server. Prints the run's id: nothing else goes to stdout when that is not a terminal.
     """
     source, targets = _source(workflow, targets or [], git, ref, path)
     body: Submission = {
-        "workflow": source,
         "target": target or "local",
         "config": _config(config, configfile, {}),
         **_overrides(set_resources, set_threads, targets, until, forcerun, forceall),  # type: ignore[typeddict-item]
@@ -96,6 +95,7 @@ def submit(
     if webhook:
         body["webhooks"] = webhook
     with connect() as client:
+        body["workflow"] = _sent(client, source) if isinstance(source, Path) else source
         run = client.submit(body, idempotency_key=idempotency_key, traceparent=os.environ.get("TRACEPARENT"))
         _announce(run, watch=watch, quiet=quiet, as_json=as_json)
         if watch:
@@ -203,7 +203,7 @@ def _planned(client: "Client", attempt: "Attempt") -> "Attempt":
 
 def _source(
     workflow: str | None, targets: list[str], git: str | None, ref: str | None, path: str | None
-) -> tuple[str | dict[str, Any], list[str]]:
+) -> tuple[str | dict[str, Any] | Path, list[str]]:
     if git is not None:
         # Without a name of a workflow, the first word is the first target.
         source = {"url": git, "ref": ref, "path": path}
@@ -217,7 +217,16 @@ def _source(
         raise Invalid(
             "--ref and --path say where in a git repository the workflow is; name it with --git", field="--git"
         )
-    return workflow, targets
+    return (Path(workflow) if "/" in workflow or workflow in (".", "..") else workflow), targets
+
+
+def _sent(client: "Client", folder: Path) -> dict[str, Any]:
+    """Send a workflow's folder; returns what a submission calls it then."""
+    from snakeway.client import pack
+
+    with pack(folder) as archive:
+        known = client.add_bundle(archive, folder.resolve().name)
+    return {"bundle": {"digest": known["digest"], "name": known["name"]}}
 
 
 def _config(assignments: list[str] | None, paths: list[Path] | None, base: dict[str, Any]) -> dict[str, Any]:

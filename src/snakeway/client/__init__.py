@@ -9,6 +9,7 @@ What goes wrong is raised as the class of `snakeway.errors` whose code the serve
 is ServerUnreachable. Needs httpx and nothing else.
 """
 
+from snakeway.client.bundle import pack
 from snakeway.client.events import StreamEvent
 from snakeway.client.http import Client
 from snakeway.client.nouns import (
@@ -77,4 +78,5 @@ __all__ = [
     "Suggestion",
     "Target",
     "Workflow",
+    "pack",
 ]

@@ -3,12 +3,12 @@
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypedDict, TypeVar, Unpack, cast
+from typing import Any, BinaryIO, TypedDict, TypeVar, Unpack, cast
 from urllib.parse import quote
 
 from snakeway.client import files, nouns
 from snakeway.client.events import Follower, Retrying, StreamEvent
-from snakeway.client.nouns import Page, Run
+from snakeway.client.nouns import Page, Run, Workflow
 from snakeway.client.outside import OutsideRuns
 from snakeway.client.transport import Params, Patience, Transport
 from snakeway.errors import Invalid
@@ -76,6 +76,14 @@ class Client:
             "POST", "/runs", body=submission, headers=headers, timeout_s=_SLOW_S, repeatable=True
         )
         return cast("Run", answer)
+
+    def add_bundle(self, archive: BinaryIO, name: str) -> Workflow:
+        """Send a packed workflow, see :func:`pack`; its digest is for :meth:`submit`."""
+        headers = {"Content-Type": "application/gzip"}
+        answer = self._transport.ask(
+            "POST", "/bundles", params={"name": name}, content=archive, headers=headers, timeout_s=_SLOW_S
+        )
+        return cast("Workflow", answer)
 
     def run(self, run_id: str) -> Run:
         """Return a run."""

@@ -290,7 +290,7 @@ class Health(TypedDict):
 
 
 class Submission(Overrides, total=False):
-    """The body of a submission; ``workflow`` is a name, or ``{"git": {"url", "ref", "path"}}``."""
+    """The body of a submission; ``workflow`` is a name, or an object with ``git`` or ``bundle`` in it."""
 
     workflow: str | dict[str, Any]
     target: str

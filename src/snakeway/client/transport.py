@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any
+from typing import Any, BinaryIO
 
 import httpx
 
@@ -87,7 +87,7 @@ class Transport:
         *,
         params: Params | None = None,
         body: Any = None,
-        content: bytes | None = None,
+        content: bytes | BinaryIO | None = None,
         headers: Mapping[str, str] | None = None,
         timeout_s: float | None = None,
         repeatable: bool = False,

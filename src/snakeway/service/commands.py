@@ -2,15 +2,17 @@
 
 import hashlib
 import json
+import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from typing import BinaryIO
 
 from sqlalchemy.exc import IntegrityError
 
 from snakeway import ids, removal
 from snakeway.catalog import Catalog, Workflow
-from snakeway.errors import IdempotencyConflict, NoSuggestion, RunActive, RunEnded
+from snakeway.errors import IdempotencyConflict, Invalid, NoSuggestion, RunActive, RunEnded
 from snakeway.model import failure as failures
 from snakeway.model import run as run_rules
 from snakeway.model.attempt import ENDED, AttemptReason, AttemptState, Overrides
@@ -27,6 +29,8 @@ from snakeway.service.outside import Outside
 from snakeway.service.submission import Rerun, Submission, check
 from snakeway.settings import Settings
 from snakeway.store import Store, Transaction, attempts, gates, runs
+
+log = logging.getLogger(__name__)
 
 _PLAN_POLL_S = 0.05
 
@@ -189,7 +193,27 @@ class Commands:
                 raise IdempotencyConflict(f"the key {key!r} was used for another submission; take a new key")
             return runs.get(tx, used.run_id)
 
+    @property
+    def max_bundle_bytes(self) -> int:
+        """The setting."""
+        return self._settings.max_bundle_bytes
+
+    def new_archive(self) -> BinaryIO:
+        """Return a file without a name for :meth:`add_bundle`. Raises Unavailable."""
+        return self._catalog.new_archive()
+
+    def add_bundle(self, user: User, archive: BinaryIO, name: str) -> Workflow:
+        """Keep a workflow that a user has packed, see :meth:`Catalog.pin_bundle`; a submission names it by its digest.
+
+        Who knows the digest of a bundle may submit it, as may whoever has its files.
+        """
+        workflow = self._catalog.pin_bundle(archive, name)
+        log.info("user %s has sent workflow %r, %s", user.id, name, workflow.digest)
+        return workflow
+
     def _workflow(self, submission: Submission) -> Workflow:
+        if submission.bundle is not None:
+            return self._catalog.bundle(submission.bundle, submission.workflow)
         if submission.git_url is not None:
             return self._catalog.pin_git(submission.git_url, submission.git_ref, submission.git_path)
         return self._catalog.pin(submission.workflow)
@@ -198,6 +222,11 @@ class Commands:
         source = run.source
         if not rerun.update_workflow:
             return self._catalog.pinned(run.digest, run.workflow, source)
+        if source.get("kind") == "bundle":
+            raise Invalid(
+                "the workflow was sent for this run, so there is no newer version of it here; submit it anew",
+                field="update_workflow",
+            )
         if source.get("kind") == "git":
             return self._catalog.pin_git(source["url"], source["ref"], source.get("path", ""))
         return self._catalog.pin(run.workflow)

@@ -15,12 +15,13 @@ _LABEL_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,62}", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """What a run is to be. ``workflow`` names one of the catalog unless ``git_url`` is given."""
+    """What a run is to be. ``workflow`` names one of the catalog, unless ``git_url`` or ``bundle`` is given."""
 
     workflow: str = ""
     git_url: str | None = None
     git_ref: str = "HEAD"
     git_path: str = ""
+    bundle: str | None = None  # digest; then ``workflow`` is the name that it gets
     target: str = "local"
     config: dict[str, Any] = field(default_factory=dict)
     overrides: Overrides = field(default_factory=Overrides)

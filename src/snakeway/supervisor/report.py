@@ -101,8 +101,8 @@ class Report:
             if job.submitted_at is not None and job.ended_at is not None:
                 result = Result.SUCCESS if job.exit_code == 0 else Result.ERROR
                 start = job.started_at or job.submitted_at
-                if job.external_id is not None:
-                    times = (job.submitted_at, start)
+                if job.external_id is not None and job.started_at is not None:
+                    times = (job.submitted_at, max(job.submitted_at, job.started_at))
                     self._spans.queued(ref, attempt.id, job.number, job.try_number, job.rule, times)
                 self._spans.job(ref, attempt.id, job.number, job.try_number, job.rule, start, job.ended_at, result)
         if run.state in ENDED and run.ended_at is not None:

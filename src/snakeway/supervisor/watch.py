@@ -43,8 +43,7 @@ _SHIM_ANSWERS_S = 10.0  # beyond the graces of the stop: then the shim is judged
 
 # After that nothing appears any more in a scheduler of what snakemake was submitting when it was stopped or killed: a
 # submission that the scheduler has begun to take in, such as Slurm's, is given up after 10 s.
-_SURE_AFTER_STOP_S = 5.0
-_SURE_AFTER_KILL_S = 15.0
+_SURE_AFTER_S = 15.0
 
 Claim = dict[str, Any]
 
@@ -236,8 +235,8 @@ class Watch:
         books_until, cancelled = None, None
         if self._clusters is not None and self._clusters.has(attempt):
             killed = outcome(exit_, stop_requested=stop_requested) is AttemptState.LOST
-            by_itself = exit_ is not None and exit_.exit_code is not None
-            sure_after_s = (_SURE_AFTER_STOP_S if stop_requested else 0.0) if by_itself else _SURE_AFTER_KILL_S
+            orderly = exit_ is not None and exit_.exit_code is not None and not stop_requested
+            sure_after_s = 0.0 if orderly else _SURE_AFTER_S
             if not self._clusters.settled(attempt, cancel=not killed, sure_after_s=sure_after_s):
                 return seen
             if exit_ is not None and exit_.exit_code is None:  # it ended with its last job, not with its snakemake

@@ -30,6 +30,7 @@ _ENDED = frozenset(
     }
 )
 _ENDING = "COMPLETING"
+_HEADING = "CLUSTER: "  # before the jobs of each cluster, where SLURM_CLUSTERS names some
 _SUCCEEDED = "COMPLETED"
 _MB = {"K": 1 / 1024, "M": 1.0, "G": 1024.0, "T": 1024.0**2, "P": 1024.0**3, "": 1 / 1024**2}
 _SIZE = re.compile(
@@ -50,6 +51,8 @@ def queue(text: str) -> dict[str, dict[str, Scheduled]]:
     """Read what squeue prints in QUEUE_FORMAT: job name -> id -> job. Raises Unreadable."""
     found: dict[str, dict[str, Scheduled]] = {}
     for line in filter(str.strip, text.splitlines()):
+        if line.startswith(_HEADING):
+            continue
         fields = [field.strip() for field in line.split("|", _QUEUE_FIELDS - 1)]
         if len(fields) != _QUEUE_FIELDS:
             raise Unreadable(line)

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from snakeway.catalog.ignore import IgnoreFile
 from snakeway.errors import InvalidWorkflow, Unavailable
+from snakeway.ignore import IgnoreFile
 
 # Never part of a workflow, at any depth: what git, Snakemake, Snakeway and Python leave behind.
 LEFT_OUT = frozenset({".git", ".snakemake", ".snakeway", "__pycache__"})

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from snakeway.catalog import tree
-from snakeway.catalog.tree import Entry, Tree, digest_of
+from snakeway import tree
 from snakeway.errors import InvalidWorkflow, Unavailable
+from snakeway.tree import Entry, Tree, digest_of
 
 NAMES = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="/\0."), min_size=1, max_size=8)
 

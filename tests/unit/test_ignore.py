@@ -1,6 +1,6 @@
 import pytest
 
-from snakeway.catalog.ignore import IgnoreFile
+from snakeway.ignore import IgnoreFile
 
 
 @pytest.mark.parametrize(
