@@ -29,7 +29,6 @@ merged and not released: 36, 40, 41). What AWS alone can show, the spot market a
 
 import asyncio
 import dataclasses
-import logging
 import os
 import threading
 import time
@@ -183,7 +182,7 @@ class Executor(AwsBatchExecutor):
         if seen.started is not None and not info.aux["started"]:
             info.aux["started"] = True
             told = {"jobs": _numbers(info.job), "t": seen.started}
-            self.logger.debug(f"AWS Batch has started job {info.job.jobid}.", extra={"snakeway_started": told})
+            self.logger.info(f"AWS Batch has started job {info.job.jobid}.", extra={"snakeway_started": told})
         if seen.stuck is not None and info.aux.get("stuck") != seen.stuck:
             info.aux["stuck"] = seen.stuck
             text = f"AWS Batch cannot start job {info.job.jobid}: {seen.stuck}"
@@ -227,9 +226,9 @@ class Executor(AwsBatchExecutor):
 
     def _tell_submitted(self, info: SubmittedJobInfo) -> None:
         told = {"jobs": _numbers(info.job), "external_id": info.external_jobid, "log": info.aux["log"]}
-        level = logging.INFO if info.aux["log"] is None else logging.DEBUG
-        text = f"Job {info.job.jobid} has been submitted to AWS Batch as {info.external_jobid}."
-        self.logger.log(level, text, extra={"snakeway_submitted": told})
+        log = f" (log: {info.aux['log']})" if info.aux["log"] is not None else ""
+        text = f"Job {info.job.jobid} has been submitted to AWS Batch as {info.external_jobid}{log}."
+        self.logger.info(text, extra={"snakeway_submitted": told})
 
     def _tell_held(self, jobs: list[int], reason: str, text: str) -> None:
         self.logger.warning(text, extra={"snakeway_held": {"jobs": jobs, "reason": reason}})
