@@ -219,9 +219,14 @@ class Executor(AwsBatchExecutor):
             self.logger.warning(f"AWS Batch job {id_} could not be terminated: {words(error)}")
 
     def shutdown(self) -> None:
-        """End the threads, and have AWS forget the job definitions."""
+        """End the threads, and have AWS forget the job definitions.
+
+        Jobs are left at this point only when the thread that looks at them has broken: they would run unseen.
+        """
         super().shutdown()
         self._threads.shutdown(wait=True, cancel_futures=True)
+        if not self._stopping.is_set() and not self.workflow.remote_execution_settings.immediate_submit:
+            self.cancel_jobs([])
         self._definitions.remove()
 
     def _tell_submitted(self, info: SubmittedJobInfo) -> None:
@@ -247,7 +252,7 @@ def _numbers(job: JobExecutorInterface) -> list[int]:
 def _client(region: str | None, tries: int) -> Any:
     """Return a client of AWS Batch. Raises WorkflowError if the configuration of AWS is incomplete."""
     retries = {"mode": "standard", "total_max_attempts": tries}
-    config = Config(retries=retries, connect_timeout=10, read_timeout=60, max_pool_connections=2 * _SUBMITTERS)
+    config = Config(retries=retries, connect_timeout=10, read_timeout=20, max_pool_connections=2 * _SUBMITTERS)
     try:
         return boto3.client("batch", region_name=region, config=config)
     except FAULTS as error:

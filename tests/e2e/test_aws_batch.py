@@ -3,6 +3,7 @@
 import signal
 import sys
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,8 @@ from tests.support.aws import BUCKET, Aws
 from tests.support.server import Server
 from tests.support.waiting import wait_until
 
-pytestmark = [pytest.mark.xdist_group("aws"), pytest.mark.timeout(900)]
-END_S = 400  # a job takes seconds of processor time for its container and two starts of snakemake
+pytestmark = [pytest.mark.xdist_group("aws"), pytest.mark.timeout(1500)]
+END_S = 600  # a job takes seconds of processor time for its container and two starts of snakemake
 
 STEPS = """
 rule all:
@@ -75,7 +76,8 @@ def test_by_hand_and_by_the_service_the_same_is_made_and_recorded(
     assert run["state"] == "succeeded", run
     calls = batch.calls() - before
     assert (calls["submitjob"], calls["registerjobdefinition"], calls["terminatejob"]) == (4, 1, 0)
-    assert calls["describejobs"] <= run["duration_s"] + 5 if "duration_s" in run else calls["describejobs"] > 0
+    took_s = (datetime.fromisoformat(run["ended_at"]) - datetime.fromisoformat(run["created_at"])).total_seconds()
+    assert 0 < calls["describejobs"] <= took_s + 2  # one a second, for all jobs
     assert left(batch, run_id) == []
     hand = Hand(tmp_path / "hand", steps(3), batch, batch_profiles / "quick", SNAKEWAY_URL=server.url)
     done = hand.snakemake()
