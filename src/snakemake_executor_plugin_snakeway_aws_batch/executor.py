@@ -246,7 +246,7 @@ class Executor(AwsBatchExecutor):
 
 def _numbers(job: JobExecutorInterface) -> list[int]:
     jobs: Iterable[Any] = job.jobs if job.is_group() else [job]
-    return [each.jobid for each in jobs]
+    return sorted(each.jobid for each in jobs)
 
 
 def _client(region: str | None, tries: int) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from snakeway.wire import EventType, read_events
 from tests.e2e.by_hand import ByHand
 from tests.e2e.conftest import StartServer
 from tests.support.aws import BUCKET, Aws
@@ -142,6 +143,53 @@ def test_an_interrupt_by_hand_leaves_nothing_in_aws(batch: Aws, batch_profiles: 
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 1
     wait_until(lambda: left(batch, hand.run_id) == [] or None, timeout_s=60, what="nothing to be left")
+
+
+def test_what_a_killed_snakemake_leaves_is_found_by_the_runs_id_and_used_by_the_next(
+    batch: Aws, batch_profiles: Path, tmp_path: Path
+) -> None:
+    hand = Hand(tmp_path / "killed", steps(1, "sleep 600; "), batch, batch_profiles / "quick")
+    with hand.started() as process:
+        wait_until(lambda: list(hand.folder.glob(".snakeway/run.json")) or None, timeout_s=END_S, what="the run")
+        wait_until(running(batch, hand.run_id, 1), timeout_s=END_S, what="a container")
+        process.kill()
+    (job,) = batch.jobs(hand.run_id)
+    assert job["status"] == "RUNNING"
+    batch.client("batch").terminate_job(jobId=job["jobId"], reason="nobody waits for it")
+    wait_until(lambda: batch.containers.containers(hand.run_id) == [] or None, timeout_s=60, what="its end")
+    (hand.folder / "Snakefile").write_text(steps(1))
+    before = batch.calls()
+    assert hand.snakemake("--unlock").returncode == 0
+    done = hand.snakemake()
+    assert done.returncode == 0, done.stderr
+    assert (batch.calls() - before)["registerjobdefinition"] == 0
+    assert batch.objects("killed/")["sum.txt"] == b"0\n"
+    assert left(batch, hand.run_id) == []
+
+
+def test_a_group_is_one_job_of_which_all_parts_are_recorded(batch: Aws, batch_profiles: Path, tmp_path: Path) -> None:
+    text = """
+rule second:
+    input: "first.txt"
+    output: "second.txt"
+    group: "both"
+    shell: "cat {input} > {output}"
+
+rule first:
+    output: "first.txt"
+    group: "both"
+    shell: "echo 1 > {output}"
+"""
+    hand = Hand(tmp_path / "group", text, batch, batch_profiles / "quick")
+    done = hand.snakemake()
+    assert done.returncode == 0, done.stderr
+    assert batch.objects("group/")["second.txt"] == b"1\n"
+    (job,) = batch.jobs(hand.run_id)
+    events, _ = read_events(hand.events, 0, 2**20)
+    for type_, count in ((EventType.JOB_SUBMITTED, 4), (EventType.JOB_STARTED, 2)):  # the log is told later
+        assert [event["job"] for event in events if event["type"] == type_] == [0, 1] * (count // 2)
+    ids = {event["external_id"] for event in events if event["type"] == EventType.JOB_SUBMITTED}
+    assert ids == {job["jobId"]}
 
 
 def test_what_is_asked_for_and_an_image_that_is_not_there(batch: Aws, batch_profiles: Path, tmp_path: Path) -> None:
