@@ -21,8 +21,8 @@ merged and not released: 36, 40, 41). What AWS alone can show, the spot market a
   words (the plugin: each refusal ends the run).
 - Cancelling reaches every job (the plugin: not those whose state is being asked for at that moment).
 - The number, the log and the start of each job, and why it failed, are told to whoever reads the log's records.
-- In an image that says what it has, nothing is installed when a job starts and no plugins are searched for: variables
-  SNAKEWAY_HAS (storage plugins) and SNAKEWAY_NODE (see `snakeway.node`).
+- In an image that says what it has, nothing is installed when a job starts, no plugins are searched for, and snakemake
+  is started once (the plugin: pip, and snakemake twice). See `command` and `snakeway.node`.
 - Jobs know the region and the addresses of AWS's services as snakemake does (the plugin: if they are `envvars`).
 - The end of a run does not wait for the next look at the jobs.
 """
@@ -48,6 +48,7 @@ from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 from snakemake_interface_executor_plugins.jobs import JobExecutorInterface
 from snakemake_interface_storage_plugins.registry import StoragePluginRegistry
 
+from snakemake_executor_plugin_snakeway_aws_batch.command import NODE, in_one_start, installing
 from snakemake_executor_plugin_snakeway_aws_batch.definitions import Definitions
 from snakemake_executor_plugin_snakeway_aws_batch.environment import ways
 from snakemake_executor_plugin_snakeway_aws_batch.order import Orders
@@ -105,17 +106,17 @@ class Executor(AwsBatchExecutor):
 
     def get_python_executable(self) -> str:
         """Start the job's snakemake without a search for executor plugins where the image says that it can."""
-        return f"{super().get_python_executable()} ${{SNAKEWAY_NODE-}}"
+        return f"{super().get_python_executable()} {NODE}"
 
     def get_job_exec_prefix(self, _job: JobExecutorInterface) -> str:
         """Install the storage plugins that the image does not say it has."""
         registry = StoragePluginRegistry()
         names = sorted(registry.get_plugin_package_name(name) for name in registry.get_registered_plugins())
-        return " && ".join(
-            f'case " ${{SNAKEWAY_HAS-}} " in *" {name} "*) ;;'
-            f" *) pip install --target '{PIP_DEPLOYMENTS_PATH}' {name} ;; esac"
-            for name in names
-        )
+        return installing(names, PIP_DEPLOYMENTS_PATH)
+
+    def format_job_exec(self, job: JobExecutorInterface) -> str:
+        """Return the command of a job."""
+        return in_one_start(str(super().format_job_exec(job)))
 
     def run_job(self, job: JobExecutorInterface) -> None:
         """Hand a job to the threads that submit; returns at once."""
