@@ -3,7 +3,7 @@
 #
 #   ENGINE         podman or docker; the first that is there, unless set
 #   BASE           the image that ours are built on
-#   TAG            name of the image (of one image only); snakeway-NAME:VERSION-COMMIT unless set
+#   TAG            name of the image (of one image only); NAME:VERSION-COMMIT unless set
 #   BUILD_OPTIONS  more options of `build`
 #   UV             the program uv, which reads the lock file and builds the wheel
 set -eu
@@ -23,6 +23,7 @@ export_lock() {
 }
 
 for name in ${*:-job service}; do
+    case $name in job) called=snakeway-job ;; *) called=snakeway ;; esac
     rm -rf "$context"/*
     "$uv" build --quiet --wheel --out-dir "$context" .
     case $name in
@@ -34,6 +35,6 @@ for name in ${*:-job service}; do
     esac
     # shellcheck disable=SC2086
     "$engine" build ${BUILD_OPTIONS:-} --build-arg "BASE=$base" --build-arg "VERSION=$version" \
-        --build-arg "COMMIT=$commit" --tag "${TAG:-snakeway-$name:$version-$commit}" \
+        --build-arg "COMMIT=$commit" --tag "${TAG:-$called:$version-$commit}" \
         --file "containers/images/$name/Dockerfile" "$context"
 done

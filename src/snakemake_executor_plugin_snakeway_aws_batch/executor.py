@@ -21,15 +21,14 @@ merged and not released: 36, 40, 41). What AWS alone can show, the spot market a
   words (the plugin: each refusal ends the run).
 - Cancelling reaches every job (the plugin: not those whose state is being asked for at that moment).
 - The number, the log and the start of each job, and why it failed, are told to whoever reads the log's records.
-- In an image that says what it has, nothing is installed when a job starts and no plugins are searched for: variables
-  SNAKEWAY_HAS (storage plugins) and SNAKEWAY_NODE (see `snakeway.node`).
+- In an image that says what it has, nothing is installed when a job starts, no plugins are searched for, and snakemake
+  is started once (the plugin: pip, and snakemake twice). See `command` and `snakeway.node`.
 - Jobs know the region and the addresses of AWS's services as snakemake does (the plugin: if they are `envvars`).
 - The end of a run does not wait for the next look at the jobs.
 """
 
 import asyncio
 import dataclasses
-import logging
 import os
 import threading
 import time
@@ -49,6 +48,7 @@ from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 from snakemake_interface_executor_plugins.jobs import JobExecutorInterface
 from snakemake_interface_storage_plugins.registry import StoragePluginRegistry
 
+from snakemake_executor_plugin_snakeway_aws_batch.command import NODE, in_one_start, installing
 from snakemake_executor_plugin_snakeway_aws_batch.definitions import Definitions
 from snakemake_executor_plugin_snakeway_aws_batch.environment import ways
 from snakemake_executor_plugin_snakeway_aws_batch.order import Orders
@@ -106,17 +106,17 @@ class Executor(AwsBatchExecutor):
 
     def get_python_executable(self) -> str:
         """Start the job's snakemake without a search for executor plugins where the image says that it can."""
-        return f"{super().get_python_executable()} ${{SNAKEWAY_NODE-}}"
+        return f"{super().get_python_executable()} {NODE}"
 
     def get_job_exec_prefix(self, _job: JobExecutorInterface) -> str:
         """Install the storage plugins that the image does not say it has."""
         registry = StoragePluginRegistry()
         names = sorted(registry.get_plugin_package_name(name) for name in registry.get_registered_plugins())
-        return " && ".join(
-            f'case " ${{SNAKEWAY_HAS-}} " in *" {name} "*) ;;'
-            f" *) pip install --target '{PIP_DEPLOYMENTS_PATH}' {name} ;; esac"
-            for name in names
-        )
+        return installing(names, PIP_DEPLOYMENTS_PATH)
+
+    def format_job_exec(self, job: JobExecutorInterface) -> str:
+        """Return the command of a job."""
+        return in_one_start(str(super().format_job_exec(job)))
 
     def run_job(self, job: JobExecutorInterface) -> None:
         """Hand a job to the threads that submit; returns at once."""
@@ -183,7 +183,7 @@ class Executor(AwsBatchExecutor):
         if seen.started is not None and not info.aux["started"]:
             info.aux["started"] = True
             told = {"jobs": _numbers(info.job), "t": seen.started}
-            self.logger.debug(f"AWS Batch has started job {info.job.jobid}.", extra={"snakeway_started": told})
+            self.logger.info(f"AWS Batch has started job {info.job.jobid}.", extra={"snakeway_started": told})
         if seen.stuck is not None and info.aux.get("stuck") != seen.stuck:
             info.aux["stuck"] = seen.stuck
             text = f"AWS Batch cannot start job {info.job.jobid}: {seen.stuck}"
@@ -220,16 +220,21 @@ class Executor(AwsBatchExecutor):
             self.logger.warning(f"AWS Batch job {id_} could not be terminated: {words(error)}")
 
     def shutdown(self) -> None:
-        """End the threads, and have AWS forget the job definitions."""
+        """End the threads, and have AWS forget the job definitions.
+
+        Jobs are left at this point only when the thread that looks at them has broken: they would run unseen.
+        """
         super().shutdown()
         self._threads.shutdown(wait=True, cancel_futures=True)
+        if not self._stopping.is_set() and not self.workflow.remote_execution_settings.immediate_submit:
+            self.cancel_jobs([])
         self._definitions.remove()
 
     def _tell_submitted(self, info: SubmittedJobInfo) -> None:
         told = {"jobs": _numbers(info.job), "external_id": info.external_jobid, "log": info.aux["log"]}
-        level = logging.INFO if info.aux["log"] is None else logging.DEBUG
-        text = f"Job {info.job.jobid} has been submitted to AWS Batch as {info.external_jobid}."
-        self.logger.log(level, text, extra={"snakeway_submitted": told})
+        log = f" (log: {info.aux['log']})" if info.aux["log"] is not None else ""
+        text = f"Job {info.job.jobid} has been submitted to AWS Batch as {info.external_jobid}{log}."
+        self.logger.info(text, extra={"snakeway_submitted": told})
 
     def _tell_held(self, jobs: list[int], reason: str, text: str) -> None:
         self.logger.warning(text, extra={"snakeway_held": {"jobs": jobs, "reason": reason}})
@@ -242,13 +247,13 @@ class Executor(AwsBatchExecutor):
 
 def _numbers(job: JobExecutorInterface) -> list[int]:
     jobs: Iterable[Any] = job.jobs if job.is_group() else [job]
-    return [each.jobid for each in jobs]
+    return sorted(each.jobid for each in jobs)
 
 
 def _client(region: str | None, tries: int) -> Any:
     """Return a client of AWS Batch. Raises WorkflowError if the configuration of AWS is incomplete."""
     retries = {"mode": "standard", "total_max_attempts": tries}
-    config = Config(retries=retries, connect_timeout=10, read_timeout=60, max_pool_connections=2 * _SUBMITTERS)
+    config = Config(retries=retries, connect_timeout=10, read_timeout=20, max_pool_connections=2 * _SUBMITTERS)
     try:
         return boto3.client("batch", region_name=region, config=config)
     except FAULTS as error:

@@ -63,14 +63,14 @@ class Orders:
         return Order(
             definition=definition,
             request=request(
-                name=job_name(self._run, job.name),
+                name=job_name(self._run, str(job.name)),
                 queue=queue,
                 overrides=overrides(size_of(job, platform), [] if alone else argv, self._env.passed),
                 timeout_s=timeout_s(runtime if isinstance(runtime, int | float) else None, settings.task_timeout),
                 host_attempts=settings.host_attempts,
                 tags=self._tags,
                 run=self._run,
-                rule=job.name,
+                rule=str(job.name),
             ),
         )
 

@@ -13,6 +13,7 @@ How it differs from AWS, which is what tests of it cannot show:
 By hand: `python -m tests.support.aws FOLDER` runs it until Ctrl-C and prints what to set.
 """
 
+import base64
 import json
 import re
 import signal
@@ -58,8 +59,8 @@ class Aws:
             "AWS_ACCESS_KEY_ID": "test",
             "AWS_SECRET_ACCESS_KEY": "test",
             "AWS_DEFAULT_REGION": REGION,
-            "SNAKEWAY_S3_PREFIX": f"s3://{BUCKET}/runs",
-            "SNAKEWAY_JOB_IMAGE": self.image,
+            "SNAKEMAKE_S3_PREFIX": f"s3://{BUCKET}/runs",
+            "SNAKEMAKE_JOB_IMAGE": self.image,
             "SNAKEMAKE_SNAKEWAY_AWS_BATCH_JOB_QUEUE": QUEUE,
             "SNAKEMAKE_SNAKEWAY_AWS_BATCH_JOB_ROLE": self.role,
         }
@@ -120,7 +121,8 @@ class Recording:
         """Return the bodies of the requests for an operation of AWS Batch (``submitjob``)."""
         text = httpx.get(f"{self.url}/moto-api/recorder/download-recording", timeout=30).text
         entries = [json.loads(line) for line in text.splitlines() if line.strip()]
-        return [json.loads(one["body"]) for one in entries if one["url"].endswith(f"/v1/{operation}")]
+        bodies = [one["body"] for one in entries if one["url"].endswith(f"/v1/{operation}")]
+        return [json.loads(body if body.startswith("{") else base64.b64decode(body)) for body in bodies]
 
 
 @contextmanager

@@ -24,6 +24,8 @@ PROGRAMS = ("podman", "runc", "debootstrap")
 BASE = "docker.io/library/debian:bookworm-slim"  # its name in the Dockerfiles; ours is made from the same packages
 _ROOT = Path(__file__).parent.parent.parent
 _SUITE = "bookworm"
+_TITLES = {"job": "snakeway-job", "service": "snakeway"}
+_KEPT = "24h"  # images of sources that are no longer built
 _START_S = 60.0
 _CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 
@@ -151,6 +153,8 @@ def image(ours: Podman, name: str) -> str:
             handed_on = ("UV", "SSL_CERT_FILE", "UV_INDEX_URL", "UV_NATIVE_TLS")
             env |= {key: os.environ[key] for key in handed_on if key in os.environ}
             run(["sh", "containers/images/build.sh", name], env=env, cwd=_ROOT)
+            for option in ([], ["--all", f"--filter=label=org.opencontainers.image.title={_TITLES[name]}"]):
+                ours.run("image", "prune", "--force", f"--filter=until={_KEPT}", *option, check=False)
     return tag
 
 
