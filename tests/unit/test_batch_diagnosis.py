@@ -140,9 +140,7 @@ JSON = st.recursive(
 )
 
 
-@given(
-    st.fixed_dictionaries({}, optional=dict.fromkeys(("status", "statusReason", "createdAt", "startedAt"), JSON))
-)
+@given(st.fixed_dictionaries({}, optional=dict.fromkeys(("status", "statusReason", "createdAt", "startedAt"), JSON)))
 def test_no_answer_is_too_strange(job: dict[str, Any]) -> None:
     assert detail(job).state == summary(job).state
 
