@@ -14,6 +14,7 @@ from tests.e2e.by_hand import ByHand
 from tests.e2e.conftest import StartServer
 from tests.support.aws import BUCKET, Aws
 from tests.support.server import Server
+from tests.support.unreliable import unreliable
 from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.xdist_group("aws"), pytest.mark.timeout(1500)]
@@ -190,6 +191,21 @@ rule first:
         assert [event["job"] for event in events if event["type"] == type_] == [0, 1] * (count // 2)
     ids = {event["external_id"] for event in events if event["type"] == EventType.JOB_SUBMITTED}
     assert ids == {job["jobId"]}
+
+
+def test_a_lost_answer_and_a_refusal_for_now_end_in_one_job_each(
+    batch: Aws, batch_profiles: Path, tmp_path: Path
+) -> None:
+    with unreliable(batch.url, "/v1/submitjob", ["lose", "refuse", "refuse"]) as (url, asked):
+        hand = Hand(tmp_path / "lost-answer", steps(2), batch, batch_profiles / "quick", AWS_ENDPOINT_URL_BATCH=url)
+        done = hand.snakemake()
+    assert done.returncode == 0, done.stderr
+    assert batch.objects("lost-answer/")["sum.txt"] == b"0\n1\n"
+    assert len(batch.jobs(hand.run_id)) == 3
+    assert asked == ["lose", "refuse", "refuse", "pass", "pass"]  # the lost one was found, and not asked for again
+    events, _ = read_events(hand.events, 0, 2**20)
+    held = [event["reason"] for event in events if event["type"] == EventType.JOB_HELD]
+    assert sorted(reason.partition(":")[0] for reason in held) == ["ConnectionClosedError", "TooManyRequestsException"]
 
 
 def test_what_is_asked_for_and_an_image_that_is_not_there(batch: Aws, batch_profiles: Path, tmp_path: Path) -> None:
