@@ -1,7 +1,7 @@
 # Each target sets itself up: Python 3.11 or later, git and make are all that has to be there.
 SHELL := /bin/sh
 .DELETE_ON_ERROR:
-.PHONY: demo test lint bench docs serve clean help
+.PHONY: images demo test lint bench docs serve clean help
 
 # A bare shell may forbid bytecode; snakemake then takes three times as long to start.
 unexport PYTHONDONTWRITEBYTECODE
@@ -18,6 +18,7 @@ help:
 	@echo "make test    install what the tests need and run all of them"
 	@echo "make lint    format, style, types, layers, workflows, documentation"
 	@echo "make bench   the benchmarks, as ratios"
+	@echo "make images  build the container images with podman or docker"
 	@echo "make docs    build the documentation into site/"
 	@echo "make serve   start a server on this machine"
 
@@ -38,6 +39,9 @@ lint: $(SYNCED)
 
 bench: $(SYNCED)
 	$(RUN)/python -m tests.benchmarks $(ARGS)
+
+images: $(UV)
+	UV=$(UV) sh containers/images/build.sh $(ARGS)
 
 docs: $(SYNCED)
 	$(RUN)/mkdocs build --strict

@@ -2,6 +2,8 @@
 # Installs the Debian packages of the services that tests start themselves. Needs root; may be repeated.
 set -eu
 packages="slurmctld slurmd slurmdbd slurm-client munge mariadb-server sudo environment-modules"
+# Containers: a job of AWS Batch is one in the tests.
+packages="$packages podman buildah runc uidmap netavark aardvark-dns iptables debootstrap"
 packages="$packages radosgw ceph-mon ceph-osd"
 missing=""
 for package in $packages; do

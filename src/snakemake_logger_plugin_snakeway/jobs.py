@@ -20,7 +20,7 @@ from snakemake_logger_plugin_snakeway.evidence import (
 from snakemake_logger_plugin_snakeway.gate import request_for
 from snakemake_logger_plugin_snakeway.guard import Guard
 from snakemake_logger_plugin_snakeway.markers import Markers
-from snakemake_logger_plugin_snakeway.scheduler import Hold, Submission
+from snakemake_logger_plugin_snakeway.scheduler import Hold, Start, Submission
 from snakemake_logger_plugin_snakeway.watch import Try, Watch
 from snakeway.wire import TEXT_BYTES, EventType, EventWriter, exit_on_node, started_on_node
 
@@ -91,8 +91,8 @@ class Jobs:
             elif members["output"]:
                 self._watch.add(tried)
 
-    def told_by_scheduler(self, told: Submission | Hold) -> None:
-        """The executor plugin says that a scheduler has a job, or does not take it for now."""
+    def told_by_scheduler(self, told: Submission | Hold | Start) -> None:
+        """The executor plugin says that a scheduler has a job, does not take it for now, or has started it."""
         for job in told.jobs:
             tried = self._open.get(job)
             if tried is None:
@@ -100,6 +100,10 @@ class Jobs:
             names = {"job": job, "try": tried.members["try"]}
             if isinstance(told, Hold):
                 self._writer.write(EventType.JOB_HELD, told.t, **names, reason=told.reason)
+            elif isinstance(told, Start):
+                self._watch.drop(tried)
+                tried.started = told.started
+                self._writer.write(EventType.JOB_STARTED, told.t, **names, started_at=told.started)
             else:
                 tried.external_id, tried.scheduler_log = told.external_id, told.log
                 self._writer.write(EventType.JOB_SUBMITTED, told.t, **names, external_id=told.external_id, log=told.log)

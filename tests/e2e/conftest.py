@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from tests.support import containers
+from tests.support.aws import Aws, aws
 from tests.support.server import ROOT, Server
 from tests.support.services import need
 from tests.support.slurm import PROGRAMS, Cluster, ensure_users, missing, slurm_cluster
@@ -89,5 +91,44 @@ def slurm_server(cluster: Cluster, start_server: StartServer, tmp_path: Path) ->
     def start(**options: Any) -> Server:
         settings = {"SNAKEWAY_SCHEDULER_INTERVAL_S": "1", **cluster.env, **options.pop("settings", {})}
         return start_server(profiles_dir=profiles, settings=settings, **options)
+
+    return start
+
+
+# What makes tests on AWS Batch quick; and there jobs have no role, so they get keys, which open nothing.
+QUICK_BATCH = {
+    "snakeway-aws-batch-poll-interval-s": 1,
+    "snakeway-aws-batch-pass-secrets": "true",
+    "envvars": "[AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY]",
+}
+
+
+@pytest.fixture(scope="session")
+def batch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
+    """AWS with a queue and a bucket. All tests that use it are in one group, so that there is one."""
+    need(containers.PROGRAMS, missing=containers.missing(), root=True)
+    with aws(tmp_path_factory.mktemp("aws")) as server:
+        yield server
+
+
+@pytest.fixture
+def batch_profiles(tmp_path: Path) -> Path:
+    """The target `aws-batch` as it is, and `quick`, which looks more often."""
+    profiles = tmp_path / "profiles"
+    for name in ("local", "aws-batch"):
+        shutil.copytree(ROOT / "profiles" / name, profiles / name)
+    shutil.copytree(ROOT / "profiles" / "aws-batch", profiles / "quick")
+    config = profiles / "quick" / "config.yaml"
+    lines = [line for line in config.read_text().splitlines() if not line.startswith(tuple(QUICK_BATCH))]
+    config.write_text("\n".join([*lines, *(f"{name}: {value}" for name, value in QUICK_BATCH.items())]) + "\n")
+    return profiles
+
+
+@pytest.fixture
+def batch_server(batch: Aws, start_server: StartServer, batch_profiles: Path) -> StartServer:
+    """Starts servers that know AWS."""
+
+    def start(**options: Any) -> Server:
+        return start_server(profiles_dir=batch_profiles, settings=batch.env | options.pop("settings", {}), **options)
 
     return start

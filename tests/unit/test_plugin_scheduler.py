@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from snakemake_logger_plugin_snakeway.scheduler import Hold, Submission, concerns, told
+from snakemake_logger_plugin_snakeway.scheduler import Hold, Start, Submission, concerns, told
 
 
 def record(message: Any, **extra: Any) -> logging.LogRecord:
@@ -38,3 +38,13 @@ def test_a_group_of_jobs_is_found_by_its_files() -> None:
     said = record("Job chain has been submitted with SLURM jobid 62 (log: x/62.log).")
     assert concerns(said)
     assert told(said) is None
+
+
+def test_a_plugin_may_tell_a_submission_and_a_start_itself() -> None:
+    submitted = {"jobs": [3, 4], "external_id": "a-b", "log": None}
+    said = record("Job 3 has been submitted to AWS Batch", snakeway_submitted=submitted)
+    assert concerns(said)
+    assert told(said) == Submission(5.0, [3, 4], "a-b", None)
+    said = record("AWS Batch has started job 3.", snakeway_started={"jobs": [3], "t": 4.5})
+    assert concerns(said)
+    assert told(said) == Start(5.0, [3], 4.5)

@@ -11,8 +11,8 @@ from snakeway.model.job import Job
 from snakeway.model.scheduled import Phase, Scheduled
 from snakeway.settings import Settings
 from snakeway.supervisor.judge import judge_job
+from snakeway.targets.onnode import own_words
 from snakeway.targets.slurm import SlurmDiagnosis
-from snakeway.targets.slurm.diagnosis import own_words
 
 K = FailureKind
 BOUNDS = Bounds(mem_mb=10_000, runtime_min=600)
@@ -252,7 +252,6 @@ def test_where_slurm_keeps_what_the_job_wrote_stands_with_the_failure() -> None:
         ("only words\n", "", "only words\n"),  # the end of a longer log
         (log("one\ntwo\n"), "fit data > model", "one\ntwo\n"),
         (log("one\n") + OVER_TIME, "", "one\n"),
-        (BEFORE + "one\n" + OVER_MEMORY, "", "one\n"),
         (
             BEFORE.replace("fit data > model", "\n  fit data \\\n  > model\n  ") + "one\n",
             "\n  fit data \\\n  > model\n  ",

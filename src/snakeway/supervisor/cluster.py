@@ -188,6 +188,8 @@ class Clusters:
         ending.clear_since = ending.clear_since or at
         clear_s = at - ending.clear_since
         if clear_s >= ending.sure_after_s and (clear_s >= _BOOKS_PATIENCE_S or not self._books.failures_open(row)):
+            if ending.sure_after_s:  # an orderly snakemake has tidied up
+                scheduler.tidy(row.run_id)
             ending.settled = True
         return True
 

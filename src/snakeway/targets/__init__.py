@@ -1,5 +1,6 @@
 """What differs between the places where jobs run. One module per executor; the functions here choose."""
 
+from snakeway.targets.aws_batch import AwsBatchDiagnosis, AwsBatchScheduler
 from snakeway.targets.base import Diagnosis, Scheduler, SchedulerAway
 from snakeway.targets.local import LocalDiagnosis
 from snakeway.targets.slurm import SlurmDiagnosis, SlurmScheduler
@@ -7,8 +8,11 @@ from snakeway.targets.slurm import SlurmDiagnosis, SlurmScheduler
 __all__ = ["Diagnosis", "Scheduler", "SchedulerAway", "diagnosis_for", "scheduler_for"]
 
 _LOCAL = LocalDiagnosis()
-_DIAGNOSES: dict[str, Diagnosis] = {"slurm": SlurmDiagnosis(), "snakeway-slurm": SlurmDiagnosis()}
-_SCHEDULERS: dict[str, Scheduler] = {"snakeway-slurm": SlurmScheduler()}
+_DIAGNOSES: dict[str, Diagnosis] = {
+    **dict.fromkeys(("slurm", "snakeway-slurm"), SlurmDiagnosis()),
+    **dict.fromkeys(("aws-batch", "snakeway-aws-batch"), AwsBatchDiagnosis()),
+}
+_SCHEDULERS: dict[str, Scheduler] = {"snakeway-slurm": SlurmScheduler(), "snakeway-aws-batch": AwsBatchScheduler()}
 
 
 def diagnosis_for(executor: str) -> Diagnosis:
@@ -19,6 +23,7 @@ def diagnosis_for(executor: str) -> Diagnosis:
 def scheduler_for(executor: str) -> Scheduler | None:
     """Return who talks to the scheduler that ``executor`` sends jobs to; None if there is none, or nobody can.
 
-    The plugin ``slurm`` as it is names its jobs by a number that nobody else knows, so they cannot be found.
+    The plugins ``slurm`` and ``aws-batch`` as they are name jobs in ways that nobody else knows, so they cannot be
+    found.
     """
     return _SCHEDULERS.get(executor)

@@ -42,3 +42,6 @@ class Scheduler(Protocol):
 
         They end some time after this returns. Raises SchedulerAway.
         """
+
+    def tidy(self, run: str) -> None:
+        """Remove what jobs have needed beside themselves, now that none of this run is left. Raises SchedulerAway."""

@@ -66,6 +66,9 @@ class SlurmScheduler:
             if done.returncode != 0 and _GONE not in done.stderr:
                 raise SchedulerAway(_words(done))
 
+    def tidy(self, run: str) -> None:
+        """Do nothing: a job in Slurm is all there is of it."""
+
 
 def _checked(done: subprocess.CompletedProcess[str]) -> str:
     if done.returncode != 0:

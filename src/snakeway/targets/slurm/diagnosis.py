@@ -8,9 +8,9 @@ import re
 from dataclasses import replace
 
 from snakeway.model.failure import Bounds, Facts, Failure, FailureKind, more
-from snakeway.model.job import SHELL_SIGNAL_BASE, last_words
+from snakeway.model.job import last_words
+from snakeway.targets.onnode import as_on_the_node
 from snakeway.targets.process import DEFAULT_MEM_MB, DEFAULT_RUNTIME_MIN, by_process
-from snakeway.wire import exit_on_node
 
 _KINDS = {
     "OUT_OF_MEMORY": FailureKind.OUT_OF_MEMORY,
@@ -29,26 +29,12 @@ _SBATCH_SAID = re.compile(r"sbatch: error: (?:Batch job submission failed: )?([^
 _OVER_MEMORY = re.compile(r"^slurmstepd.*(?:exceeded (?:job |step )?memory limit|oom[-_ ]kill)", re.I | re.M)
 _SLURMSTEPD = re.compile(r"^slurmstepd.*$\n?", re.MULTILINE)
 _CANCELLED_AT = re.compile(r"\*\*\* (?:JOB|STEP) \S+ ON \S+ CANCELLED AT \S+(?: DUE TO ([A-Z ]+)[^*\n]*)? \*\*\*")
-_MISSING_OUTPUT = "MissingOutputException"
 _LONGEST_WORDS = 300
 _DUE_TO = {
     "TIME LIMIT": FailureKind.TIME_LIMIT,
     "PREEMPTION": FailureKind.PREEMPTED,
     "NODE FAILURE": FailureKind.NODE_LOST,
 }
-# What the snakemake on the node says before and behind the job's own words.
-_BEFORE = re.compile(
-    r"^(?:Shell command: .*|Activating .*|(?:local)?(?:rule|checkpoint) \w+:(?:\n    .*)*|Job \d+: .*|Reason: .*"
-    r"|Execute \d+ jobs\.\.\.)$\n",
-    re.M,
-)
-_BEHIND = re.compile(
-    r"^(?:RuleException:|\[\w{3} \w{3} +\d+ [\d:]+ \d{4}\]\n(?:Error|Finished)|Error in (?:rule|group) "
-    r"|Will exit after finishing|Shutting down, this might"
-    r"|Exiting because a job execution failed|Waiting at most \d+ seconds)",
-    re.MULTILINE,
-)
-_COMMAND = "Shell command: "
 
 
 class SlurmDiagnosis:
@@ -61,41 +47,13 @@ class SlurmDiagnosis:
             why = said[-1].rstrip(".") if said else "no reason is known"
             return Failure(FailureKind.REFUSED, f"Slurm refused the job: {why}", scheduler=why)
         kind = _kind(facts)
-        seen = _as_on_the_node(facts)
+        seen = as_on_the_node(facts, _SLURMSTEPD.sub("", facts.stderr_tail))
         failure = by_process(seen, bounds)
         if kind is not None:
             failure = replace(
                 failure, kind=kind, summary=_summary(kind, seen), suggestion=_suggestion(kind, seen, bounds)
             )
         return replace(failure, scheduler=_words(facts), host=_host(facts))
-
-
-def own_words(log: str, shell: str = "") -> str:
-    """Return what a job itself wrote to its Slurm log: neither Snakemake's lines nor Slurm's, nor its command."""
-    text = _SLURMSTEPD.sub("", log).replace(_COMMAND + shell, _COMMAND, 1)
-    behind = _BEHIND.search(text)
-    if behind is not None:
-        text = text[: behind.start()]
-    before = list(_BEFORE.finditer(text))
-    return text[before[-1].end() :] if before else text
-
-
-def _as_on_the_node(facts: Facts) -> Facts:
-    """Return the facts with exit code, signal and words of the job's command instead of those of its snakemake."""
-    log = facts.stderr_tail
-    code, number = facts.exit_code, facts.signal
-    told = exit_on_node(log)
-    if told is not None:
-        number = -told if told < 0 else told - SHELL_SIGNAL_BASE if told > SHELL_SIGNAL_BASE else None
-        code = told if number is None else SHELL_SIGNAL_BASE + number
-    missing = log.find(_MISSING_OUTPUT)
-    return replace(
-        facts,
-        exit_code=code,
-        signal=number,
-        stderr_tail=own_words(log, facts.shell),
-        message=log[missing:] if missing >= 0 else "",
-    )
 
 
 def _kind(facts: Facts) -> FailureKind | None:
