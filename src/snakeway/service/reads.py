@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
+from snakeway.blobs import Storages
 from snakeway.catalog import Catalog, Target, Workflow
 from snakeway.directory import RunDirectory, run_directory
 from snakeway.errors import ArtifactNotFound, AttemptNotFound, Forbidden, JobNotFound, LogNotFound
@@ -22,10 +23,11 @@ from snakeway.store.runs import RunFilter
 class Reads:
     """Everything that only looks."""
 
-    def __init__(self, store: Store, catalog: Catalog, settings: Settings) -> None:
+    def __init__(self, store: Store, catalog: Catalog, settings: Settings, storages: Storages) -> None:
         self._store = store
         self._catalog = catalog
         self._settings = settings
+        self._storages = storages
 
     def workflows(self) -> list[Workflow]:
         """Return the catalog's workflows by name."""
