@@ -17,6 +17,7 @@ from snakemake_interface_logger_plugins.common import LogEvent
 
 from snakemake_logger_plugin_snakeway.guard import Guard
 from snakemake_logger_plugin_snakeway.host import OomKiller, StandardError
+from snakemake_logger_plugin_snakeway.requested import Requested, caller, directories
 from snakeway.wire import LIST_ITEMS, SCHEDULER_LOG_BYTES, SCHEDULER_LOG_LINES, tail
 
 _WANTED = frozenset({LogEvent.WORKFLOW_STARTED, LogEvent.ERROR, LogEvent.JOB_ERROR})
@@ -43,14 +44,23 @@ class Evidence(logging.Filter):
         super().__init__()
         self._guard = guard
         self.stderr = StandardError()
+        self.requested = Requested()
         self._said: dict[int, str] = {}  # by thread: on standard error before an ERROR, which may announce a JOB_ERROR
         self._oom = OomKiller()
 
     def filter(self, record: logging.LogRecord) -> bool:
         event = getattr(record, "event", None)
         self.stderr.begin()
-        if isinstance(event, LogEvent) and event in _WANTED:
+        if event is LogEvent.JOB_INFO:
             with self._guard():
+                record.__dict__["snakeway_directories"] = directories(getattr(caller("log_info"), "output", ()))
+        elif event is LogEvent.RULEGRAPH:
+            with self._guard():
+                record.__dict__["snakeway_requested"] = self.requested.fresh()
+        elif isinstance(event, LogEvent) and event in _WANTED:
+            with self._guard():
+                if event is LogEvent.WORKFLOW_STARTED:
+                    self.requested.begin()
                 _, error, trace = sys.exc_info()
                 found = record.__dict__
                 found["snakeway_directory"] = Path.cwd()
@@ -72,6 +82,16 @@ def directory_of(record: logging.LogRecord) -> Path:
     """
     found = getattr(record, "snakeway_directory", None)
     return found if isinstance(found, Path) else Path.cwd()
+
+
+def directories_of(record: logging.LogRecord) -> list[str]:
+    """Those of a job's outputs that are folders."""
+    return getattr(record, "snakeway_directories", [])
+
+
+def requested_of(record: logging.LogRecord) -> list[str]:
+    """The files that the attempt is asked for, as far as they were known when ``record`` was made."""
+    return getattr(record, "snakeway_requested", [])
 
 
 def exit_status_of(record: logging.LogRecord) -> ExitStatus | None:

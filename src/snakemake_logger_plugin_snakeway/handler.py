@@ -49,7 +49,7 @@ class LogHandler(LogHandlerBase):
             return
         with self._guard():
             if self._recorder is None and self._begins(event, self._identity):
-                self._recorder = Recorder(self._identity, record, self.common_settings, self._guard)
+                self._recorder = Recorder(self._identity, record, self.common_settings, self._guard, self._evidence)
                 _SNAKEMAKE.addHandler(self._evidence.stderr)  # now: behind the handlers that Snakemake has set up
                 self._evidence.stderr.attached = True
                 self._narrow_queue(self._recorder.events)

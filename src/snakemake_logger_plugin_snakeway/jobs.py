@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from snakemake_logger_plugin_snakeway.evidence import (
+    directories_of,
     end_of_log,
     end_of_scheduler_log,
     exit_status_of,
@@ -22,7 +23,7 @@ from snakemake_logger_plugin_snakeway.guard import Guard
 from snakemake_logger_plugin_snakeway.markers import Markers
 from snakemake_logger_plugin_snakeway.scheduler import Hold, Start, Submission
 from snakemake_logger_plugin_snakeway.watch import Try, Watch
-from snakeway.wire import TEXT_BYTES, EventType, EventWriter, exit_on_node, started_on_node
+from snakeway.wire import LIST_ITEMS, TEXT_BYTES, EventType, EventWriter, exit_on_node, started_on_node
 
 if TYPE_CHECKING:
     from snakemake_logger_plugin_snakeway.tracing import Tracing
@@ -73,6 +74,7 @@ class Jobs:
             "wildcards": {name: str(value) for name, value in told["wildcards"].items()},
             "input": file_names(told["input"]),
             "output": file_names(told["output"]),
+            "directories": directories_of(record)[:LIST_ITEMS],
             "log": file_names(told["log"]),
             "benchmark": str(told["benchmark"]) if told["benchmark"] else None,
             "reason": cut(told["reason"]),

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, NamedTuple
 from snakemake_interface_logger_plugins.common import LogEvent
 from snakemake_interface_logger_plugins.settings import OutputSettingsLoggerInterface
 
-from snakemake_logger_plugin_snakeway.evidence import directory_of, failed_in_postprocessing
+from snakemake_logger_plugin_snakeway.evidence import Evidence, directory_of, failed_in_postprocessing, requested_of
 from snakemake_logger_plugin_snakeway.guard import Guard
 from snakemake_logger_plugin_snakeway.identity import Identity, profile_name
 from snakemake_logger_plugin_snakeway.jobs import Jobs, cut
 from snakemake_logger_plugin_snakeway.scheduler import told
-from snakeway.wire import VERSION, Complain, EventType, EventWriter
+from snakeway.wire import LIST_ITEMS, VERSION, Complain, EventType, EventWriter
 
 if TYPE_CHECKING:
     from snakemake_logger_plugin_snakeway.shipper import Shipper
@@ -40,7 +40,12 @@ class Recorder:
     """Records one attempt, which begins with ``record``; `take` gets the following ones, and `end` ends it."""
 
     def __init__(
-        self, identity: Identity, record: LogRecord, settings: OutputSettingsLoggerInterface, guard: Guard
+        self,
+        identity: Identity,
+        record: LogRecord,
+        settings: OutputSettingsLoggerInterface,
+        guard: Guard,
+        evidence: Evidence,
     ) -> None:
         directory = directory_of(record)
         snakefile = str(getattr(record, "snakefile_main", ""))
@@ -75,6 +80,9 @@ class Recorder:
         if not settings.dryrun:
             self._tracing = _tracing(identity, run_id, record.created, directory, snakefile)
         self._jobs = Jobs(self._writer, directory, self._tracing, guard, dry_run=settings.dryrun)
+        self._dry_run = settings.dryrun
+        self._guard = guard
+        self._requested = evidence.requested
         self._complaints: dict[int | None, _Complaint] = {}  # by thread
         self._broken = False  # something failed that was not a job
         self._stats: dict[str, int] = {}
@@ -118,6 +126,9 @@ class Recorder:
             self._settle_complaint(thread)
         now = time.time()
         self._write_progress(now)
+        with self._guard():
+            self._write_requested(now, self._requested.fresh())
+        self._requested.end()
         cut_off = self._jobs.end(now, look_for_ends=self._quiet_about_progress)
         self._writer.write(EventType.ATTEMPT_ENDED, now, lost=self._writer.lost)
         self._writer.close()
@@ -130,6 +141,11 @@ class Recorder:
         graph = record.__dict__["rulegraph"]
         links = [{"source": link["source"], "target": link["target"]} for link in graph["links"]]
         self._writer.write(EventType.RULEGRAPH, record.created, nodes=graph["nodes"], links=links)
+        self._write_requested(record.created, requested_of(record))
+
+    def _write_requested(self, t: float, files: list[str]) -> None:
+        for start in () if self._dry_run else range(0, len(files), LIST_ITEMS):
+            self._writer.write(EventType.REQUESTED, t, files=files[start : start + LIST_ITEMS])
 
     def _run_info(self, record: LogRecord) -> None:
         stats = dict(record.__dict__["stats"])

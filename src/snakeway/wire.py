@@ -9,8 +9,11 @@ reader ignores types and members it does not know, so that plugin and server may
                       outside, profile (name of its folder), log (path), traceparent
     rulegraph         nodes [{rule}], links [{source, target}]  (indices into nodes)
     stats             jobs {rule: count}, total
-    job               job, try, rule, wildcards, input, output, log, benchmark, reason, threads, resources, shell,
-                      checkpoint, local (runs beside snakemake, so it has started)
+    requested         files: what the attempt is asked for, in pieces (a file by name, the outputs of a rule, or the
+                      inputs of a rule that makes none); more of them when a checkpoint has added some
+    job               job, try, rule, wildcards, input, output, directories (those of its outputs that are folders),
+                      log, benchmark, reason, threads, resources, shell, checkpoint, local (runs beside snakemake, so it
+                      has started)
     job_submitted     job, try, external_id, log (the scheduler's own, if it is known): the scheduler has the job (not
                       of local jobs, nor where nobody can tell)
     job_held          job, try, reason: the scheduler does not accept the job for now; it will be submitted again
@@ -24,6 +27,9 @@ reader ignores types and members it does not know, so that plugin and server may
     progress          done, total
     error             exception, message
     attempt_ended     lost (events that could not be written)
+
+Files are named as in the workflow, relative to the working directory; what a storage plugin keeps is named by its
+address there, such as s3://BUCKET/KEY, wherever snakemake has its copy.
 """
 
 import json
@@ -59,13 +65,14 @@ SCHEDULER_LOG_BYTES = 16 * 1024
 LOG_START_BYTES = 4 * 1024  # where a job on a node has noted its start; a prologue may have written before it
 TEXT_BYTES = 16 * 1024  # shell commands and messages are cut at this length
 LIST_ITEMS = 1000  # inputs of one job; a gather of 10,000 files would make one event of a megabyte
+REQUESTED_FILES = 100_000  # that one attempt tells
 
 SHIPPED_LOG_BYTES = 64 * 1024  # the end of Snakemake's own log that goes to the server
 
 _INT_LIMIT = 2**31  # what an integer column holds
 _NUMBERS = ("job", "try", "total", "done", "lost", "threads")
 _CODES = ("exit_code", "signal")
-_LISTS = ("input", "output", "nodes", "links")
+_LISTS = ("input", "output", "directories", "files", "nodes", "links")
 _TIMES = ("started_at", "ended_at")
 _OBJECTS = ("wildcards", "resources", "gate")
 _TEXTS = (
@@ -94,6 +101,7 @@ class EventType(StrEnum):
     ATTEMPT_STARTED = "attempt_started"
     RULEGRAPH = "rulegraph"
     STATS = "stats"
+    REQUESTED = "requested"
     JOB = "job"
     JOB_SUBMITTED = "job_submitted"
     JOB_HELD = "job_held"
