@@ -8,6 +8,7 @@ import os.path
 import sys
 from collections.abc import Iterable, Iterator
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from snakeway.wire import REQUESTED_FILES
@@ -47,7 +48,7 @@ class Requested:
 
 def caller(function: str) -> Any:
     """Return the object whose method of this name is logging in this thread; None if there is none."""
-    frame = sys._getframe(1)  # noqa: SLF001  there is no other way to the frames
+    frame = sys._getframe(1)
     for _ in range(_FRAMES):
         if frame.f_back is None:
             return None
@@ -81,7 +82,7 @@ def _requested(workflow: Any) -> Iterator[str]:
 
 
 def _relative(name: str) -> str:
-    return name if os.path.isabs(name) else os.path.relpath(name)
+    return name if Path(name).is_absolute() else os.path.relpath(name)
 
 
 def _name(file: Any) -> str:

@@ -13,10 +13,11 @@ from litestar.di import Provide
 from snakeway import telemetry
 from snakeway.api import problems
 from snakeway.api.access import Access
+from snakeway.api.archive import ArchiveController
 from snakeway.api.artifact import ArtifactController
 from snakeway.api.attempt import AttemptController
 from snakeway.api.audit import AuditController
-from snakeway.api.body import SLOW_LANE, ApiRequest
+from snakeway.api.body import SLOW_LANE, TRANSFER_LANE, ApiRequest
 from snakeway.api.bundle import BundleController
 from snakeway.api.delivery import DeliveryController
 from snakeway.api.document import openapi_config
@@ -26,7 +27,7 @@ from snakeway.api.gate import GateController, RunGateController
 from snakeway.api.headers import add_security_headers
 from snakeway.api.health import HealthController, MetricsController, Prometheus
 from snakeway.api.job import JobController
-from snakeway.api.lanes import SlowLane
+from snakeway.api.lanes import SLOW_THREADS, TRANSFER_THREADS, Lane, set_common_pool
 from snakeway.api.log import LogController
 from snakeway.api.outside import OutsideController
 from snakeway.api.prune import PruneController
@@ -48,6 +49,7 @@ _CONTROLLERS = (
     LogController,
     EventController,
     ArtifactController,
+    ArchiveController,
     GateController,
     RunGateController,
     OutsideController,
@@ -84,7 +86,7 @@ def create_app(parts: Parts) -> Litestar:
     token = parts.settings.token
     authenticator = Authenticator(None if token is None else token.get_secret_value())
     spans = RequestSpans() if telemetry.configured() else None
-    slow_lane = SlowLane()
+    slow_lane, transfer_lane = Lane(SLOW_THREADS, "snakeway-slow"), Lane(TRANSFER_THREADS, "snakeway-transfer")
 
     @asynccontextmanager
     async def lifespan(_app: Litestar) -> AsyncGenerator[None, None]:
@@ -92,8 +94,10 @@ def create_app(parts: Parts) -> Litestar:
             if spans is not None:
                 stack.callback(spans.close)
                 spans.open()
-            stack.callback(slow_lane.close)
-            slow_lane.open()
+            set_common_pool()
+            for lane in (slow_lane, transfer_lane):
+                stack.callback(lane.close)
+                lane.open()
             for stop in reversed(parts.on_shutdown):
                 stack.callback(stop)
             stack.callback(parts.stopping.set)
@@ -115,7 +119,7 @@ def create_app(parts: Parts) -> Litestar:
         before_send=[add_security_headers],
         exception_handlers=problems.HANDLERS,
         request_class=ApiRequest,
-        state=State({SLOW_LANE: slow_lane}),
+        state=State({SLOW_LANE: slow_lane, TRANSFER_LANE: transfer_lane}),
         request_max_body_size=parts.settings.max_body_bytes,
         openapi_config=openapi_config(),
         logging_config=None,

@@ -14,6 +14,7 @@ from sqlalchemy import Enum as SqlEnum
 from sqlalchemy.types import TypeDecorator
 from sqlmodel import Field, SQLModel
 
+from snakeway.model.artifact import Kind
 from snakeway.model.attempt import AttemptReason, AttemptState
 from snakeway.model.audit import AuditAction
 from snakeway.model.delivery import DeliveryState
@@ -204,6 +205,7 @@ class JobRow(Table, table=True):
     wildcards: dict[str, Any] = _json(dict)
     inputs: list[str] = _json(list)
     outputs: list[str] = _json(list)
+    directories: list[str] = _json(list)
     logs: list[str] = _json(list)
     benchmark: str | None = Field(default=None, sa_column=Column(Text))
     reason: str = Field(default="", sa_column=Column(Text, nullable=False))
@@ -281,16 +283,30 @@ class ArtifactRow(Table, table=True):
     """An output file of a run. ``sha256`` is null until it has been computed."""
 
     __tablename__ = "artifact"
+    __table_args__ = (Index("ix_artifact_kind", "run_id", "kind", "path"),)
 
     run_id: str = _run_key(primary_key=True)
-    path: str = Field(primary_key=True, max_length=1024, description="relative to the run's directory")
+    path: str = Field(primary_key=True, max_length=1024, description="relative to storage_url or the run's directory")
+    kind: Kind = _enum(Kind.INTERMEDIATE)
+    # Of its attempt, if it lies there; null: in the run's directory.
+    storage_url: str | None = Field(default=None, sa_column=Column(Text))
     size_bytes: int = Field(sa_column=Column(BigInteger, nullable=False))
     mtime: float
+    etag: str | None = Field(default=None, max_length=255, description="of an object in a storage")
     sha256: str | None = Field(default=None, max_length=64)
     rule: str = Field(default="", max_length=255)
     attempt_id: str = Field(max_length=36)
     job_number: int
     created_at: datetime = _time(nullable=False)
+
+
+class RequestedRow(Table, table=True):
+    """A file or folder that an attempt of a run was asked for, named as its events name it."""
+
+    __tablename__ = "requested"
+
+    run_id: str = _run_key(primary_key=True)
+    name: str = Field(primary_key=True, max_length=1024)
 
 
 class SupervisorRow(Table, table=True):

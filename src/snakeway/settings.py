@@ -166,6 +166,14 @@ class Settings(BaseSettings):
     suggest_runtime_min_max: int = Field(
         7 * 24 * 60, ge=1, description="Most minutes of run time that a suggestion asks for after a time limit."
     )
+    digest_max_bytes: int = Field(
+        10 * 1024**3,
+        ge=0,
+        description="Largest object of a run in a storage that is read to compute its SHA-256; larger ones have none.",
+    )
+    presigned_expiry_s: int = Field(
+        900, ge=1, le=7 * 24 * 3600, description="Time for which the address of a download from a storage works."
+    )
     tick_s: float = Field(0.2, gt=0, le=10, description="Pause between two looks of the supervisor at its attempts.")
     lease_s: float = Field(
         30, ge=1, description="Time after which attempts of a silent supervisor may be adopted by another."

@@ -9,14 +9,14 @@ from litestar import Request
 from litestar.datastructures import State
 from litestar.exceptions import InternalServerException
 
-from snakeway.api.lanes import SlowLane
+from snakeway.api.lanes import Lane
 from snakeway.api.problems import UnsupportedMediaType
 from snakeway.errors import BodyTooLarge, Invalid, Unavailable
 from snakeway.model.user import User
 
 T = TypeVar("T")
 
-SLOW_LANE = "slow_lane"  # in the application's state
+SLOW_LANE, TRANSFER_LANE = "slow_lane", "transfer_lane"  # in the application's state
 DEEPEST = 64  # levels of objects and arrays in each other
 
 _decoders: dict[Any, msgspec.json.Decoder[Any]] = {}
@@ -31,9 +31,15 @@ class ApiRequest(Request[User, None, State]):
     """
 
     @property
-    def slow_lane(self) -> SlowLane:
+    def slow_lane(self) -> Lane:
         """The threads for what may take seconds."""
-        lane: SlowLane = self.app.state[SLOW_LANE]
+        lane: Lane = self.app.state[SLOW_LANE]
+        return lane
+
+    @property
+    def transfer_lane(self) -> Lane:
+        """The threads that read what is downloaded from storages."""
+        lane: Lane = self.app.state[TRANSFER_LANE]
         return lane
 
     async def json(self) -> Any:

@@ -7,7 +7,7 @@ import stat
 import threading
 from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from litestar import Request
 from litestar.response.base import ASGIResponse
@@ -89,27 +89,49 @@ def _respond(
     headers: Mapping[str, str],
     tail: int | None,
 ) -> ASGIResponse:
-    tag = etag or f'"{file.mtime_ns:x}-{file.size:x}"'
-    common = {"Cache-Control": "private, no-cache", "Content-Security-Policy": POLICY, "Content-Type": media_type}
-    common |= {"Accept-Ranges": "bytes", "ETag": tag, **headers}
+    common = headers_of(media_type, etag or f'"{file.mtime_ns:x}-{file.size:x}"', headers)
     if tail is not None:
         start = ranges.tail_start(file.read, file.size, tail)
         del common["ETag"], common["Accept-Ranges"]
         return _FileResponse(request, file, 200, common, (start, file.size - start))
-    if ranges.none_match(request.headers.get("if-none-match"), tag):
+    found = choose(request, common, file.size)
+    if isinstance(found, ASGIResponse):
         file.close()
+        return found
+    return _FileResponse(request, file, found.status, found.headers, found.span)
+
+
+class Part(NamedTuple):
+    """What of a file is sent: (first byte, number of bytes), and what is said of it."""
+
+    status: int
+    headers: dict[str, str]
+    span: tuple[int, int]
+
+
+def headers_of(media_type: str, tag: str, headers: Mapping[str, str]) -> dict[str, str]:
+    """Return the headers of a file, ``headers`` among them."""
+    common = {"Cache-Control": "private, no-cache", "Content-Security-Policy": POLICY, "Content-Type": media_type}
+    return common | {"Accept-Ranges": "bytes", "ETag": tag, **headers}
+
+
+def choose(request: Request[Any, Any, Any], common: dict[str, str], size: int) -> Part | ASGIResponse:
+    """Return what of a file of ``size`` bytes is to be sent, or the answer when that is nothing of it.
+
+    ``common`` are its headers, as `headers_of` makes them.
+    """
+    tag = common["ETag"]
+    if ranges.none_match(request.headers.get("if-none-match"), tag):
         kept = {name: common[name] for name in ("Cache-Control", "ETag")}
-        return ASGIResponse(status_code=304, headers=kept, media_type=media_type)
+        return ASGIResponse(status_code=304, headers=kept, media_type=common["Content-Type"])
     asked = request.headers.get("range") if request.method == "GET" else None
     try:
-        span = ranges.part(asked, file.size) if ranges.range_applies(request.headers.get("if-range"), tag) else None
+        span = ranges.part(asked, size) if ranges.range_applies(request.headers.get("if-range"), tag) else None
     except RangeNotSatisfiable as error:
-        file.close()
-        return _outside(request, error, file.size)
+        return _outside(request, error, size)
     if span is None:
-        return _FileResponse(request, file, 200, common, (0, file.size))
-    common["Content-Range"] = f"bytes {span[0]}-{span[0] + span[1] - 1}/{file.size}"
-    return _FileResponse(request, file, 206, common, span)
+        return Part(200, common, (0, size))
+    return Part(206, {**common, "Content-Range": f"bytes {span[0]}-{span[0] + span[1] - 1}/{size}"}, span)
 
 
 def _outside(request: Request[Any, Any, Any], error: RangeNotSatisfiable, size: int) -> ASGIResponse:

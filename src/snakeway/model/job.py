@@ -59,6 +59,7 @@ class Job:
     wildcards: dict[str, str] = field(default_factory=dict)
     inputs: list[str] = field(default_factory=list)
     outputs: list[str] = field(default_factory=list)
+    directories: list[str] = field(default_factory=list)  # those of the outputs that are folders
     logs: list[str] = field(default_factory=list)
     benchmark: str | None = None
     reason: str = ""
@@ -138,6 +139,7 @@ def _merge_start(job: Job, event: Event) -> None:
         _texts(event.get("output")),
         _texts(event.get("log")),
     )
+    job.directories = _texts(event.get("directories"))
     job.benchmark = event.get("benchmark")
     job.reason = str(event.get("reason") or "")
     job.threads = int(event.get("threads") or 1)

@@ -5,10 +5,11 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
-from snakeway.blobs import Storages
+from snakeway.blobs import Blobs, Storages
 from snakeway.catalog import Catalog, Target, Workflow
 from snakeway.directory import RunDirectory, run_directory
 from snakeway.errors import ArtifactNotFound, AttemptNotFound, Forbidden, JobNotFound, LogNotFound
+from snakeway.model.artifact import Kind
 from snakeway.model.job import JobState, LogSource
 from snakeway.model.scheduled import Efficiency, efficiency, overall
 from snakeway.model.user import User
@@ -18,6 +19,11 @@ from snakeway.settings import Settings
 from snakeway.store import Store, artifacts, attempts, audit, deliveries, jobs, runs, scheduled, supervisors
 from snakeway.store.page import Page
 from snakeway.store.runs import RunFilter
+
+
+def lost(row: ArtifactRow) -> ArtifactNotFound:
+    """The error for an artifact that is on record and not where it was."""
+    return ArtifactNotFound(f"run {row.run_id} has lost its output {row.path!r}; a re-run makes it anew")
 
 
 class Reads:
@@ -149,21 +155,44 @@ class Reads:
         job, _ = self.job(user, run_id, attempt, number)
         return f"{job.log_tail}\n".encode(errors="replace") if job.log_tail else None
 
-    def artifacts(self, user: User, run_id: str, cursor: str | None, limit: int) -> Page[ArtifactRow]:
+    def artifacts(
+        self, user: User, run_id: str, kind: Kind | None, cursor: str | None, limit: int
+    ) -> Page[ArtifactRow]:
         """Return a page of the run's artifacts by path; raises RunNotFound, InvalidCursor."""
         with self._store.read() as tx:
             find(tx, user, run_id)
-            return artifacts.list_(tx, run_id, cursor, limit)
+            return artifacts.list_(tx, run_id, kind, cursor, limit)
 
-    def artifact(self, user: User, run_id: str, path: str) -> tuple[ArtifactRow, Path]:
-        """Return an artifact and its file in the run's directory; raises RunNotFound, ArtifactNotFound."""
+    def artifacts_after(self, user: User, run_id: str, kind: Kind | None, path: str | None) -> Sequence[ArtifactRow]:
+        """Return some of the run's artifacts, those whose paths come next after ``path``; raises RunNotFound."""
+        with self._store.read() as tx:
+            find(tx, user, run_id)
+            return artifacts.after_path(tx, run_id, kind, path)
+
+    def artifact(self, user: User, run_id: str, path: str) -> ArtifactRow:
+        """Return an artifact; raises RunNotFound, ArtifactNotFound."""
         with self._store.read() as tx:
             find(tx, user, run_id)
             row = artifacts.get(tx, run_id, path)
-        file = self._inside(run_id, path) if row is not None else None
-        if row is None or file is None:
+        if row is None:
             raise ArtifactNotFound(f"run {run_id} has no output {path!r}; 'snakeway artifacts {run_id}' lists them")
-        return row, file
+        return row
+
+    def artifact_file(self, row: ArtifactRow) -> Path:
+        """Return the file of an artifact in its run's directory; raises ArtifactNotFound."""
+        file = self._inside(row.run_id, row.path)
+        if file is None:
+            raise lost(row)
+        return file
+
+    def artifact_storage(self, row: ArtifactRow) -> Blobs | None:
+        """Return the storage that an artifact is in, its path being the key; None: the run's directory."""
+        return None if row.storage_url is None else self._storages.at(row.storage_url)
+
+    @property
+    def presigned_expiry_s(self) -> int:
+        """How long the address of a download from a storage works."""
+        return self._settings.presigned_expiry_s
 
     def deliveries(self, user: User, run_id: str, cursor: str | None, limit: int) -> Page[DeliveryRow]:
         """Return a page of what webhooks were told about the run, oldest first; raises RunNotFound, InvalidCursor."""

@@ -1,15 +1,31 @@
 """Artifacts in the database."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
-from sqlalchemy import update
+from sqlalchemy import delete, func, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import col, select
 
-from snakeway.rows import ArtifactRow, AttemptRow
+from snakeway.model.artifact import Kind
+from snakeway.rows import ArtifactRow, AttemptRow, RequestedRow
 from snakeway.store.database import Transaction
-from snakeway.store.page import Page, cut, decode
+from snakeway.store.page import MAX_LIMIT, Page, cut, decode
+
+MOST_REQUESTED = 100_000  # names of one run; a job can write as many as it likes into its events
+_NAME_BYTES = 1024
+_IN_CHUNK = 500  # bound variables of one statement
+
+
+class Known(NamedTuple):
+    """What is on record of an artifact, as far as it tells whether the file is still the same."""
+
+    size_bytes: int
+    mtime: float
+    etag: str | None
+    storage_url: str | None
+    sha256: str | None
+    kind: Kind
 
 
 def save(tx: Transaction, values: Sequence[dict[str, Any]]) -> None:
@@ -22,11 +38,36 @@ def save(tx: Transaction, values: Sequence[dict[str, Any]]) -> None:
     tx.execute(insert.on_conflict_do_update(index_elements=["run_id", "path"], set_=update_), values)
 
 
-def known(tx: Transaction, run_id: str) -> dict[str, tuple[int, float, str | None]]:
-    """Return path -> (size, mtime, sha256) of the run's artifacts."""
-    query = select(ArtifactRow.path, ArtifactRow.size_bytes, ArtifactRow.mtime, ArtifactRow.sha256)
-    rows = tx.exec(query.where(col(ArtifactRow.run_id) == run_id)).all()
-    return {path: (size, mtime, sha256) for path, size, mtime, sha256 in rows}
+def known(tx: Transaction, run_id: str) -> dict[str, Known]:
+    """Return what is known of each of the run's artifacts, by path."""
+    query = select(ArtifactRow).where(col(ArtifactRow.run_id) == run_id)
+    return {
+        found.path: Known(found.size_bytes, found.mtime, found.etag, found.storage_url, found.sha256, found.kind)
+        for found in tx.exec(query).all()
+    }
+
+
+def request(tx: Transaction, run_id: str, names: Iterable[object]) -> None:
+    """Remember names that an attempt was asked for; those that are no names, or too many, are passed over."""
+    good = {name for name in names if isinstance(name, str) and 0 < len(name.encode()) <= _NAME_BYTES}
+    counted = select(func.count()).select_from(RequestedRow).where(col(RequestedRow.run_id) == run_id)
+    room = MOST_REQUESTED - tx.exec(counted).one()
+    values = [{"run_id": run_id, "name": name} for name in sorted(good)][: max(0, room)]
+    if values:
+        dialect = sqlite if tx.get_bind().dialect.name == "sqlite" else postgresql
+        tx.execute(dialect.insert(RequestedRow).on_conflict_do_nothing(), values)
+
+
+def requested(tx: Transaction, run_id: str) -> Sequence[str]:
+    """Return the names that the run's attempts were asked for."""
+    return tx.exec(select(RequestedRow.name).where(col(RequestedRow.run_id) == run_id)).all()
+
+
+def mark(tx: Transaction, run_id: str, paths: Sequence[str], kind: Kind) -> None:
+    """Change the kind of artifacts."""
+    for start in range(0, len(paths), _IN_CHUNK):
+        chunk = col(ArtifactRow.path).in_(paths[start : start + _IN_CHUNK])
+        tx.exec(update(ArtifactRow).where(col(ArtifactRow.run_id) == run_id, chunk).values(kind=kind))
 
 
 def get(tx: Transaction, run_id: str, path: str) -> ArtifactRow | None:
@@ -34,13 +75,29 @@ def get(tx: Transaction, run_id: str, path: str) -> ArtifactRow | None:
     return tx.get(ArtifactRow, (run_id, path))
 
 
-def list_(tx: Transaction, run_id: str, cursor: str | None, limit: int) -> Page[ArtifactRow]:
-    """Return the run's artifacts by path."""
+def forget(tx: Transaction, run_id: str, paths: Sequence[str]) -> None:
+    """Remove artifacts from the record."""
+    for start in range(0, len(paths), _IN_CHUNK):
+        chunk = col(ArtifactRow.path).in_(paths[start : start + _IN_CHUNK])
+        tx.exec(delete(ArtifactRow).where(col(ArtifactRow.run_id) == run_id, chunk))
+
+
+def list_(tx: Transaction, run_id: str, kind: Kind | None, cursor: str | None, limit: int) -> Page[ArtifactRow]:
+    """Return the run's artifacts by path, those of one kind or all."""
+    after = None if cursor is None else decode(cursor)
+    return cut(after_path(tx, run_id, kind, after, limit + 1), limit, lambda artifact: artifact.path)
+
+
+def after_path(
+    tx: Transaction, run_id: str, kind: Kind | None, path: str | None, limit: int = MAX_LIMIT
+) -> Sequence[ArtifactRow]:
+    """Return the first of the run's artifacts behind ``path``, by path. Cost: one index range of that length."""
     query = select(ArtifactRow).where(col(ArtifactRow.run_id) == run_id)
-    if cursor is not None:
-        query = query.where(col(ArtifactRow.path) > decode(cursor))
-    rows = tx.exec(query.order_by(col(ArtifactRow.path)).limit(limit + 1)).all()
-    return cut(rows, limit, lambda artifact: artifact.path)
+    if kind is not None:
+        query = query.where(col(ArtifactRow.kind) == kind)
+    if path is not None:
+        query = query.where(col(ArtifactRow.path) > path)
+    return tx.exec(query.order_by(col(ArtifactRow.path)).limit(limit)).all()
 
 
 def to_collect(tx: Transaction, collect_owner: str, limit: int) -> Sequence[AttemptRow]:

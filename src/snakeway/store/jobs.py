@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, fields
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import func
 from sqlalchemy.dialects import postgresql, sqlite
@@ -99,12 +99,21 @@ def list_(
     return cut(rows, limit, lambda job: f"{job.attempt_id}/{job.number}")
 
 
-def succeeded_outputs(tx: Transaction, attempt_id: str) -> Sequence[tuple[int, str, list[str]]]:
-    """Return (number, rule, outputs) of the attempt's jobs that succeeded."""
-    query = select(JobRow.number, JobRow.rule, JobRow.outputs).where(
+class Outputs(NamedTuple):
+    """What a job makes: ``outputs`` by name, ``directories`` those of them that are folders."""
+
+    number: int
+    rule: str
+    outputs: list[str]
+    directories: list[str]
+
+
+def succeeded_outputs(tx: Transaction, attempt_id: str) -> Sequence[Outputs]:
+    """Return the outputs of the attempt's jobs that succeeded."""
+    query = select(JobRow.number, JobRow.rule, JobRow.outputs, JobRow.directories).where(
         col(JobRow.attempt_id) == attempt_id, col(JobRow.state) == JobState.SUCCEEDED
     )
-    return [(number, rule, list(outputs)) for number, rule, outputs in tx.exec(query).all()]
+    return [Outputs(number, rule, list(outputs), list(folders)) for number, rule, outputs, folders in tx.exec(query)]
 
 
 def failures(tx: Transaction, attempt_id: str) -> Sequence[tuple[str, str | None, dict[str, Any] | None]]:

@@ -16,7 +16,7 @@ from snakeway.model import job as rules
 from snakeway.model.failure import Failure, FailureKind
 from snakeway.model.job import UNSUCCESSFUL, Job, JobState
 from snakeway.rows import AttemptRow
-from snakeway.store import Transaction, attempts, gates, jobs
+from snakeway.store import Transaction, artifacts, attempts, gates, jobs
 from snakeway.wire import Event, EventType
 
 _NAME_CHARACTERS = 255  # what the columns of names hold
@@ -65,7 +65,9 @@ def take(tx: Transaction, attempt: AttemptRow, events: list[Event], offset: int,
     taken.jobs = jobs.load(tx, attempt.id, wanted)
     before = {number: job.state for number, job in taken.jobs.items()}
     for event in events:
-        if event["type"] not in _JOB_EVENTS:
+        if event["type"] == EventType.REQUESTED:
+            artifacts.request(tx, attempt.run_id, event.get("files") or ())
+        elif event["type"] not in _JOB_EVENTS:
             _about_attempt(taken.values, event)
         elif "job" in event:
             job = taken.jobs.setdefault(event["job"], Job(event["job"]))

@@ -21,9 +21,9 @@ from snakeway.owner import CannotBecome
 from snakeway.rows import AttemptRow, RunRow, SupervisorRow, now
 from snakeway.settings import Settings
 from snakeway.store import Store, artifacts, attempts, gates, outside, runs, supervisors
-from snakeway.supervisor import collect
 from snakeway.supervisor.chores import Chores
 from snakeway.supervisor.cluster import Clusters
+from snakeway.supervisor.collector import Collector
 from snakeway.supervisor.end import end
 from snakeway.supervisor.judge import diagnosis_of
 from snakeway.supervisor.outside import OutsideWatch
@@ -37,9 +37,7 @@ log = logging.getLogger(__name__)
 _BEATS_PER_LEASE = 3
 _FORGET_AFTER_LEASES = 100
 _ADOPT_AT_ONCE = 100
-_COLLECT_AT_ONCE = 100
 _GATES_AT_ONCE = 100
-_COLLECTOR_S = 2  # an ending supervisor waits no longer for a digest; its successor computes it
 _AFTER_TROUBLE_S = 2
 
 
@@ -59,7 +57,6 @@ class Supervisor:
         self._store = store
         self._catalog = catalog
         self._settings = settings
-        self._storages = storages
         self._report = report
         self._launcher = launcher
         self._chores = Chores(store, settings)
@@ -67,8 +64,7 @@ class Supervisor:
         self._watches: dict[str, Watch] = {}
         self._wake = threading.Event()
         self._stop = threading.Event()
-        self._collect_wake = threading.Event()
-        self._found: set[str] = set()  # attempts whose outputs are listed but not read; the collector's own
+        self._collector = Collector(self.id, store, settings, storages, report)
         self._troubled: set[str] = set()  # attempts that could not be looked at
         self._next_beat = now()
         self._row = SupervisorRow(
@@ -83,13 +79,11 @@ class Supervisor:
         """Ask :meth:`run` to return. Runs go on; their leases are given back."""
         self._stop.set()
         self._wake.set()
-        self._collect_wake.set()
 
     def run(self) -> None:
         """Tick until :meth:`stop`. A database that does not answer is waited for; nothing else is swallowed."""
         self._launcher.warm_up()
-        collector = threading.Thread(target=self._collect_loop, name="snakeway-collect", daemon=True)
-        collector.start()
+        self._collector.start()
         self._chores.start()
         self._clusters.start()
         while not self._stop.is_set():
@@ -108,7 +102,7 @@ class Supervisor:
         self._clusters.stop()  # it acts in the name of the leases
         self._give_back()
         self._chores.stop()
-        collector.join(_COLLECTOR_S)
+        self._collector.stop()
 
     def tick(self, at: datetime) -> bool:
         """Look at everything once; True when there was so much to take in that the next tick should not wait."""
@@ -147,7 +141,7 @@ class Supervisor:
             log.info("adopted attempt %s of run %s", row.id, row.run_id)
             self._watches[row.id] = self._watch(row, launched_at=None)
         self._next_beat = at + lease / _BEATS_PER_LEASE
-        self._collect_wake.set()
+        self._collector.wake()
 
     def _claim(self, at: datetime) -> None:
         while self._started() < self._settings.max_active_runs:
@@ -274,34 +268,9 @@ class Supervisor:
         if run is not None:
             log.info("attempt %d of run %s has ended; the run is %s", row.number, row.run_id, run.state)
             self._report.run_settled(run)
-        self._collect_wake.set()
+        self._collector.wake()
         self._chores.wake()
         self.wake()
-
-    def _collect_loop(self) -> None:
-        while not self._stop.is_set():
-            self._collect_wake.wait()
-            self._collect_wake.clear()
-            try:
-                while not self._stop.is_set() and self._collect_one():
-                    pass
-            except (Unavailable, OSError) as error:
-                log.warning("collecting outputs: %s", error)
-
-    def _collect_one(self) -> bool:
-        """Find the outputs of every attempt that ended, then read those of the one that ended first."""
-        with self._store.read() as tx:
-            todo = artifacts.to_collect(tx, self.id, _COLLECT_AT_ONCE)
-        for attempt in todo:
-            if attempt.id not in self._found:
-                self._found.add(attempt.id)
-                self._report.spans_of(attempt)
-                collect.find(self._store, self._settings.data_dir, attempt)
-        if not todo:
-            self._found.clear()
-            return False
-        collect.digest(self._store, self._settings.data_dir, todo[0])
-        return True
 
     def _give_back(self) -> None:
         with self._store.write() as tx:

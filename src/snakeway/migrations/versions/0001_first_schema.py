@@ -59,8 +59,11 @@ def upgrade() -> None:
         "artifact",
         sa.Column("run_id", sa.String(length=36), nullable=False),
         sa.Column("path", sa.String(length=1024), nullable=False),
+        sa.Column("kind", sa.String(length=16), nullable=False),
+        sa.Column("storage_url", sa.Text(), nullable=True),
         sa.Column("size_bytes", sa.BigInteger(), nullable=False),
         sa.Column("mtime", sa.Float(), nullable=False),
+        sa.Column("etag", sa.String(length=255), nullable=True),
         sa.Column("sha256", sa.String(length=64), nullable=True),
         sa.Column("rule", sa.String(length=255), nullable=False),
         sa.Column("attempt_id", sa.String(length=36), nullable=False),
@@ -68,6 +71,16 @@ def upgrade() -> None:
         sa.Column("created_at", snakeway.rows.UtcDateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(["run_id"], ["run.id"], ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("run_id", "path"),
+    )
+    with op.batch_alter_table("artifact", schema=None) as batch_op:
+        batch_op.create_index("ix_artifact_kind", ["run_id", "kind", "path"], unique=False)
+
+    op.create_table(
+        "requested",
+        sa.Column("run_id", sa.String(length=36), nullable=False),
+        sa.Column("name", sa.String(length=1024), nullable=False),
+        sa.ForeignKeyConstraint(["run_id"], ["run.id"], ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("run_id", "name"),
     )
     op.create_table(
         "attempt",
@@ -198,6 +211,7 @@ def upgrade() -> None:
         sa.Column("wildcards", sa.JSON(), nullable=False),
         sa.Column("inputs", sa.JSON(), nullable=False),
         sa.Column("outputs", sa.JSON(), nullable=False),
+        sa.Column("directories", sa.JSON(), nullable=False),
         sa.Column("logs", sa.JSON(), nullable=False),
         sa.Column("benchmark", sa.Text(), nullable=True),
         sa.Column("reason", sa.Text(), nullable=False),
@@ -298,6 +312,10 @@ def downgrade() -> None:
         batch_op.drop_index("ix_attempt_books")
 
     op.drop_table("attempt")
+    op.drop_table("requested")
+    with op.batch_alter_table("artifact", schema=None) as batch_op:
+        batch_op.drop_index("ix_artifact_kind")
+
     op.drop_table("artifact")
     op.drop_table("supervisor")
     with op.batch_alter_table("run", schema=None) as batch_op:
