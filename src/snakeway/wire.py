@@ -4,13 +4,16 @@ Standard library only: snakemake imports this at every start. Every event has ``
 ``t`` (seconds since the epoch) and ``type``; the first is always ``attempt_started`` and names run and attempt. A
 reader ignores types and members it does not know, so that plugin and server may be of different versions.
 
+Files are named as in the workflow, relative to the working directory; what a storage plugin keeps is named by its
+address there, such as s3://BUCKET/KEY, wherever snakemake has its copy.
+
     type              members
     attempt_started   v, run_id, attempt_id, snakemake, host, user, pid, directory, command, snakefile, dry_run,
                       outside, profile (name of its folder), log (path), traceparent
     rulegraph         nodes [{rule}], links [{source, target}]  (indices into nodes)
     stats             jobs {rule: count}, total
-    requested         files: what the attempt is asked for, in pieces (a file by name, the outputs of a rule, or the
-                      inputs of a rule that makes none); more of them when a checkpoint has added some
+    requested         files (what the attempt is asked for: files by name, the outputs of a rule by name, the inputs of
+                      one that makes no file; in several events, and more when a checkpoint has added some)
     job               job, try, rule, wildcards, input, output, directories (those of its outputs that are folders),
                       log, benchmark, reason, threads, resources, shell, checkpoint, local (runs beside snakemake, so it
                       has started)
@@ -27,9 +30,6 @@ reader ignores types and members it does not know, so that plugin and server may
     progress          done, total
     error             exception, message
     attempt_ended     lost (events that could not be written)
-
-Files are named as in the workflow, relative to the working directory; what a storage plugin keeps is named by its
-address there, such as s3://BUCKET/KEY, wherever snakemake has its copy.
 """
 
 import json

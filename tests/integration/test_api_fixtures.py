@@ -20,6 +20,7 @@ from snakeway.blobs import Storages
 from snakeway.bootstrap import open_location
 from snakeway.catalog import Catalog
 from snakeway.directory import AttemptDirectory
+from snakeway.model.artifact import Kind
 from snakeway.model.attempt import AttemptState
 from snakeway.model.job import Job
 from snakeway.rows import AttemptRow, RunRow, now
@@ -192,12 +193,15 @@ class Api:
         with self.store.write() as tx:
             jobs.save(tx, attempt.run_id, attempt.id, made)
 
-    def add_artifact(self, run: RunRow, path: str, content: bytes, *, sha256: str | None = None) -> Path:
+    def add_artifact(
+        self, run: RunRow, path: str, content: bytes, *, sha256: str | None = None, kind: Kind = Kind.INTERMEDIATE
+    ) -> Path:
         """Write an output file and commit its record."""
         file = self.write_file(run, path, content)
         values = {
             "run_id": run.id,
             "path": path,
+            "kind": kind,
             "size_bytes": len(content),
             "mtime": file.stat().st_mtime,
             "sha256": sha256,

@@ -28,7 +28,7 @@ class TestArtifacts:
 
     def test_lines(self, server: StandIn, call: Call) -> None:
         self.serve(server, "results/a.csv")
-        expected = f"results/a.csv\t2048\ttable\t1\t3\t2026-01-02T03:05:36Z\t{self.SHA}\n"
+        expected = f"results/a.csv\t2048\ttable\t1\t3\t2026-01-02T03:05:36Z\t{self.SHA}\ttarget\n"
         assert call("artifacts", RUN_ID)[1] == expected
         assert json.loads(call("artifacts", RUN_ID, "--json")[1])[0]["path"] == "results/a.csv"
 

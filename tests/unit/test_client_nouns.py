@@ -120,6 +120,7 @@ def job(**changes: Any) -> dict[str, Any]:
 def artifact(**changes: Any) -> dict[str, Any]:
     return {
         "path": "results/table.csv",
+        "kind": "target",
         "size_bytes": 2048,
         "mtime": "2026-01-02T03:05:36Z",
         "sha256": None,

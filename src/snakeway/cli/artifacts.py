@@ -1,5 +1,7 @@
 """Commands about the outputs of a run: list them, bring them here."""
 
+import secrets
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
@@ -11,7 +13,7 @@ import typer
 from snakeway.cli import options, output, times
 from snakeway.cli.connect import connect, run_id, short
 from snakeway.cli.output import Column
-from snakeway.errors import ArtifactNotFound, SnakewayError
+from snakeway.errors import ArtifactNotFound, Invalid, SnakewayError
 from snakeway.model.run import ACTIVE
 
 if TYPE_CHECKING:
@@ -27,7 +29,12 @@ _COLUMNS: list[Column["Artifact"]] = [
     Column("JOB", lambda artifact: artifact["job"], right=True),
     Column("CHANGED", lambda artifact: artifact["mtime"], lambda artifact: times.local(artifact["mtime"]), whole=True),
 ]
-_PLAIN: list[Column["Artifact"]] = [*_COLUMNS, Column("SHA256", lambda artifact: artifact["sha256"])]
+_KIND: Column["Artifact"] = Column("KIND", lambda artifact: artifact["kind"])
+_SHOWN = [*_COLUMNS, _KIND]
+_PLAIN: list[Column["Artifact"]] = [*_COLUMNS, Column("SHA256", lambda artifact: artifact["sha256"]), _KIND]
+_STDOUT = Path("-")
+
+Targets = Annotated[bool, typer.Option("--targets", help="Only what was asked for, not what was made on the way.")]
 
 
 class Bar(Protocol):
@@ -36,17 +43,18 @@ class Bar(Protocol):
     def __call__(self, path: str, arrived: int, /) -> None: ...
 
 
-def artifacts(run: options.RunArgument, as_json: options.Json = False) -> None:
+def artifacts(run: options.RunArgument, targets: Targets = False, as_json: options.Json = False) -> None:
     """List the output files of a run.
 
-    When the output is not a terminal, the columns are: path, bytes, rule, attempt, job, last change, sha256.
+    A file is of the kind target if it was asked for, and else intermediate. When the output is not a terminal, the
+    columns are: path, bytes, rule, attempt, job, last change, sha256, kind.
     """
     with connect() as client:
-        found = client.artifacts(run_id(client, run))
+        found = client.artifacts(run_id(client, run), _kind(targets))
         if as_json:
             output.document(list(found))
         else:
-            output.table(_COLUMNS if output.is_terminal() else _PLAIN, found, empty="The run has no outputs yet.")
+            output.table(_SHOWN if output.is_terminal() else _PLAIN, found, empty="The run has no outputs yet.")
 
 
 def get(
@@ -64,6 +72,11 @@ def get(
             "--output", "-o", metavar="DIR", help="Folder to put them into; the short id of the run, if none is named."
         ),
     ] = None,
+    targets: Targets = False,
+    archive: Annotated[
+        Path | None,
+        typer.Option("--archive", metavar="FILE", help="One tar archive of all instead, into a file or to '-'."),
+    ] = None,
     quiet: options.Quiet = False,
     as_json: options.Json = False,
 ) -> None:
@@ -72,11 +85,17 @@ def get(
     They get their own paths below one folder. Each file is checked against its digest and appears under its name only
     when it is whole. What was there before under the same name is replaced; what is there already with the same
     content is left alone. A download that broke goes on where it was. When the output is not a terminal, the columns
-    are: downloaded or present, file.
+    are: downloaded or present, file. With --archive all outputs come as one tar archive, which is made while it is sent
+    and gets its name when it is whole.
     """
+    if archive is not None:
+        if paths or output_dir is not None:
+            raise Invalid("an archive has all outputs: name no paths and no folder with it", field="--archive")
+        _get_archive(run, archive, _kind(targets), quiet=quiet, as_json=as_json)
+        return
     with connect() as client:
         id_ = run_id(client, run)
-        chosen = choose(list(client.artifacts(id_)), paths or [])
+        chosen = choose(list(client.artifacts(id_, _kind(targets))), paths or [])
         folder = Path(short(id_)) if output_dir is None else output_dir
         places = [place(folder, artifact["path"]) for artifact in chosen]
         found = client.run(id_) if not chosen else None
@@ -93,6 +112,42 @@ def get(
         output.document(done)
     elif found is not None and not quiet:
         output.hint(_why_nothing(found))
+
+
+def _kind(targets: bool) -> str | None:
+    return "target" if targets else None
+
+
+def _get_archive(run: str, file: Path, kind: str | None, *, quiet: bool, as_json: bool) -> None:
+    if file == _STDOUT and output.is_terminal():
+        raise Invalid("an archive is not for a terminal: name a file, or send it to a program", field="--archive")
+    with connect() as client:
+        chunks = client.archive(run_id(client, run), kind)
+        if file == _STDOUT:
+            for chunk in chunks:
+                sys.stdout.buffer.write(chunk)
+            sys.stdout.buffer.flush()
+            return
+        size = _write_whole(file, chunks)
+    if as_json:
+        output.document({"file": str(file), "size_bytes": size})
+    elif not quiet:
+        output.line("downloaded", file)
+
+
+def _write_whole(file: Path, chunks: Iterator[bytes]) -> int:
+    """Write a file under another name until it is complete; returns its size in bytes."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_name(f".snakeway-{secrets.token_hex(12)}.part")
+    size = 0
+    try:
+        with part.open("xb") as growing:
+            for chunk in chunks:
+                size += growing.write(chunk)
+        part.replace(file)
+    finally:
+        part.unlink(missing_ok=True)
+    return size
 
 
 def _why_nothing(run: "Run") -> str:

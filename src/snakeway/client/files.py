@@ -9,7 +9,7 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from snakeway.client.transport import Params, Transport
 from snakeway.errors import Unavailable
 
 _PARTIAL = 206
+_ELSEWHERE = 307
 _OUTSIDE = 416
 _CONTENT_RANGE = re.compile(r"bytes (?:(\d+)-\d+|\*)/(\d+)", re.ASCII)
 _REPR_DIGEST = re.compile(r"sha-256=:([A-Za-z0-9+/=]+):", re.ASCII)
@@ -61,6 +62,7 @@ class Download:
     destination: Path
     sha256: str | None
     progress: Progress
+    _through_server: bool = False  # its content cannot be had from the storage that it is in
     _etag: str | None = None
     _stood: bool = False
 
@@ -110,7 +112,7 @@ class Download:
             headers["Range"] = f"bytes={start}-"
             if self._etag is not None:
                 headers["If-Range"] = self._etag
-        with self.transport.stream(self.path, headers=headers, accept=(_OUTSIDE,)) as response:
+        with self._open(headers) as response:
             self._stood = True
             self._learn(response)
             if response.status_code == _OUTSIDE:
@@ -126,6 +128,28 @@ class Download:
             for chunk in response.iter_raw():
                 part.write(chunk)
                 self.progress(part.tell())
+
+    @contextmanager
+    def _open(self, headers: dict[str, str]) -> Iterator[httpx.Response]:
+        """Ask the server, and the storage that it may send us to; if that does not answer well, the server again."""
+        with ExitStack() as stack:
+            response: httpx.Response | None = None
+            if not self._through_server:
+                with self.transport.stream(self.path, headers=headers, accept=(_OUTSIDE, _ELSEWHERE)) as told:
+                    if told.status_code != _ELSEWHERE:
+                        yield told
+                        return
+                try:
+                    url = told.headers.get("Location", "")
+                    response = stack.enter_context(self.transport.stream_elsewhere(url, headers=headers))
+                except Unavailable:
+                    self._through_server = True
+            if response is None:
+                here: Params = {"redirect": "false"}
+                response = stack.enter_context(
+                    self.transport.stream(self.path, params=here, headers=headers, accept=(_OUTSIDE,))
+                )
+            yield response
 
     def _learn(self, response: httpx.Response) -> None:
         etag = response.headers.get("ETag")

@@ -200,9 +200,9 @@ class Client:
         """
         return iter(Follower(self._transport, f"{_run(run_id)}/events", after, retrying))
 
-    def artifacts(self, run_id: str) -> Iterator[nouns.Artifact]:
-        """Yield the run's output files by path."""
-        where: Params = {"limit": _PAGE}
+    def artifacts(self, run_id: str, kind: str | None = None) -> Iterator[nouns.Artifact]:
+        """Yield the run's output files by path, those of one kind or all."""
+        where: Params = {"limit": _PAGE, "kind": kind}
         return _all(lambda cursor: self._get(f"{_run(run_id)}/artifacts", {**where, "cursor": cursor}))
 
     def download(
@@ -216,12 +216,23 @@ class Client:
     ) -> None:
         """Bring an output file to ``destination``, which is replaced only once everything has arrived and been checked.
 
+        What lies in a storage is fetched there, without the token; through the server where it cannot be reached.
         ``progress`` is called with the number of bytes that are here. Raises OSError from the disk, too.
         """
         if ".." in path.split("/"):
             raise Invalid(f"{path!r} is not the path of an output file", field="path")
         address = f"{_run(run_id)}/artifacts/{quote(path.encode(errors='surrogateescape'), safe='/')}"
         files.Download(self._transport, address, destination, sha256, progress).run()
+
+    def archive(self, run_id: str, kind: str | None = None) -> Iterator[bytes]:
+        """Yield a tar archive of the run's output files, those of one kind or all, while it is made.
+
+        Raises Unavailable when it breaks off; what came before is not a whole archive then.
+        """
+        with self._transport.stream(
+            f"{_run(run_id)}/archive", params={"kind": kind}, media_type="application/x-tar"
+        ) as response:
+            yield from response.iter_raw()
 
     def gates(self, states: Sequence[str] = ()) -> Iterator[nouns.Gate]:
         """Yield the gates of all runs, those of the newest run first."""

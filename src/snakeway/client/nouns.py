@@ -257,6 +257,7 @@ class RuleStates(TypedDict):
 
 class Artifact(TypedDict):
     path: str
+    kind: str
     size_bytes: int
     mtime: str | None
     sha256: str | None

@@ -67,11 +67,12 @@ class Transport:
         headers = {"User-Agent": f"snakeway/{__version__}"}
         if token:
             headers["Authorization"] = f"Bearer {_checked(token)}"
+        self._elsewhere: httpx.Client | None = None
         self._http = httpx.Client(
             base_url=f"{str(base).rstrip('/')}{API}",
             headers=headers,
             timeout=httpx.Timeout(timeout_s, connect=min(_CONNECT_S, timeout_s)),
-            # Loading certificates takes longer than most requests; a http:// URL needs none (nothing is redirected).
+            # Loading certificates takes longer than most requests; a http:// URL needs none (no redirect is followed).
             verify=base.scheme == "https",
             trust_env=not _is_loopback(base.host),  # a site's proxy cannot reach this machine's loopback
         )
@@ -79,6 +80,8 @@ class Transport:
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
+        if self._elsewhere is not None:
+            self._elsewhere.close()
 
     def send(
         self,
@@ -154,6 +157,26 @@ class Transport:
                 response.read()
                 raise SnakewayError(_undetailed(response, self.url))
             yield response
+
+    @contextmanager
+    def stream_elsewhere(self, url: str, *, headers: Mapping[str, str]) -> Iterator[httpx.Response]:
+        """GET of what the server has sent us to. It is another server: it is sent ``headers``, and never the token.
+
+        Raises Unavailable, also when it answers without success.
+        """
+        sent = {"Accept-Encoding": "identity", **headers}
+        try:
+            target = httpx.URL(url)
+            if self._elsewhere is None:
+                agent = {"User-Agent": f"snakeway/{__version__}"}
+                self._elsewhere = httpx.Client(headers=agent, trust_env=not _is_loopback(target.host))
+            with self._elsewhere.stream("GET", target, headers=sent, timeout=self._timeout(None)) as response:
+                if not response.is_success:
+                    raise Unavailable(f"the storage at {target.host} answered {response.status_code}")
+                yield response
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            # Not what the library says of the URL: whoever knows that can get the file.
+            raise Unavailable(f"the connection to the storage broke ({type(error).__name__})") from error
 
     def _timeout(self, read_s: float | None) -> httpx.Timeout:
         read_s = self._timeout_s if read_s is None else read_s
