@@ -45,7 +45,9 @@ class ArchiveController(Controller):
         summary="Get all output files of a run",
         media_type=_MEDIA_TYPE,
         responses={
-            200: answer(bytes, None, "A tar archive (pax); its members are in order of their paths.", _MEDIA_TYPE),
+            200: answer(
+                bytes, "the bytes of the archive", "A tar archive (pax), members in order of their paths.", _MEDIA_TYPE
+            ),
             **documented(errors.RunNotFound, ArtifactNotFound, errors.BlobsUnavailable, errors.BlobsRefused),
         },
     )
