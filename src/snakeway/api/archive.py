@@ -109,7 +109,6 @@ async def _tar(
                 async for chunk in pieces(source, lane):
                     yield chunk
                 yield b"\0" * (-source.size_bytes % tarfile.BLOCKSIZE)
-                await lane.run(source.close)
                 opened.clear()
         path = rows[-1].path
     yield _END

@@ -5,6 +5,7 @@ of them would make every other request wait.
 """
 
 import asyncio
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -45,5 +46,8 @@ class Lane:
         return await asyncio.get_running_loop().run_in_executor(self._pool, partial(function, *args, **kwargs))
 
     def submit(self, function: Callable[[], object]) -> None:
-        """Have ``function`` called, and do not wait for it."""
-        asyncio.get_running_loop().run_in_executor(self._pool, function)
+        """Have ``function`` called, and do not wait for it; also when the lane is closed."""
+        try:
+            asyncio.get_running_loop().run_in_executor(self._pool, function)
+        except RuntimeError:
+            threading.Thread(target=function, daemon=True).start()

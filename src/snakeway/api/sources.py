@@ -74,13 +74,17 @@ Source = FileSource | ObjectSource
 
 
 async def pieces(source: Source, lane: Lane) -> AsyncGenerator[bytes, None]:
-    """Yield all of a source. Raises Unavailable when it ends too early."""
+    """Yield all of a source, and close it at its end. Raises Unavailable when it ends too early."""
     left = source.size_bytes
+    if not left:
+        await lane.run(source.close)
     while left:
         chunk = await lane.run(source.read)
         if not chunk:
             raise Unavailable("a file has become shorter while it was sent")
         left -= len(chunk)
+        if not left:
+            await lane.run(source.close)
         yield chunk
 
 
