@@ -32,6 +32,17 @@ class RunFilter(TypedDict, total=False):
     created_before: str | None
 
 
+class CostFilter(TypedDict, total=False):
+    """Which cost to sum, and by what: owner, month, workflow, target, rule or run. Months are such as 2026-03."""
+
+    by: str
+    since: str | None
+    until: str | None
+    owner: str | None
+    workflow: str | None
+    target: str | None
+
+
 class Client:
     """A Snakeway server. Safe to share between threads; close it, or use it in a ``with``."""
 
@@ -163,6 +174,20 @@ class Client:
     def efficiency(self, run_id: str, *, attempt: int | None = None) -> nouns.RunEfficiency:
         """Return how well an attempt's jobs used what a scheduler gave them."""
         return cast("nouns.RunEfficiency", self._get(f"{_run(run_id)}/efficiency", {"attempt": attempt}))
+
+    def run_cost(self, run_id: str, *, attempt: int | None = None) -> nouns.RunCost:
+        """Return what a run, or one attempt of it, cost."""
+        return cast("nouns.RunCost", self._get(f"{_run(run_id)}/cost", {"attempt": attempt}))
+
+    def costs(self, **where: Unpack[CostFilter]) -> nouns.Costs:
+        """Return what runs cost in some months, all pages of it; without months, in this one."""
+        params = cast("dict[str, Any]", where) | {"limit": _PAGE}
+        page: nouns.Costs = self._get("/cost", params)
+        params |= {"since": page["since"], "until": page["until"]}  # the month may end meanwhile
+        while page["next"] is not None:
+            more: nouns.Costs = self._get("/cost", {**params, "cursor": page["next"]})
+            page = {**more, "items": [*page["items"], *more["items"]]}
+        return page
 
     def run_log(
         self, run_id: str, *, attempt: int | None = None, tail: int | None = None, start: int = 0
