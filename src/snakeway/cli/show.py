@@ -44,7 +44,7 @@ def show(
             raise typer.Exit(follow.follow(client, found, after=after, as_json=as_json))
         attempts = client.attempts(found["id"])
         executed = {attempt["number"]: _executed(client, attempt) for attempt in attempts} if not as_json else {}
-        cost = client.run_cost(found["id"]) if not as_json else None
+        cost = client.run_cost(found["id"]) if attempts and not as_json else None
     if as_json:
         output.document({**found, "attempts": attempts})
         return

@@ -101,9 +101,7 @@ def cost(shares: Mapping[Share, Usage] | Iterable[tuple[Share, Usage]], prices: 
     if usage.jobs_unknown:
         missing[f"the time of {_jobs(usage.jobs_unknown)} is not known"] = None
     if usage.jobs_without_memory:
-        missing[
-            f"the memory of {_jobs(usage.jobs_without_memory)} is not known: it was neither given nor asked for"
-        ] = None
+        missing[f"the memory of {_jobs(usage.jobs_without_memory)} is not known: neither given nor asked for"] = None
     nothing_used = usage == Usage() and prices.why_none is None
     told = list(missing)
     if len(told) > _MOST_MISSING:
