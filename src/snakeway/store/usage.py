@@ -56,10 +56,10 @@ def recount(tx: Transaction, attempt: AttemptRow) -> None:
     To be called with the run locked, in each transaction that makes an end, or the times of an ended attempt's jobs,
     final. Cost: one pass over the attempt's jobs.
     """
-    forget(tx, attempt.id)
     run = tx.get(RunRow, attempt.run_id)
     if run is None or attempt.dry_run or attempt.ended_at is None:
         return
+    forget(tx, attempt.id)
     for share, usage in of_attempt(tx, attempt, attempt.ended_at).items():
         tx.add(
             UsageRow(
