@@ -97,6 +97,7 @@ def slurm_server(cluster: Cluster, start_server: StartServer, tmp_path: Path) ->
 
 # What makes tests on AWS Batch quick; and there jobs have no role, so they get keys, which open nothing.
 QUICK_BATCH = {
+    "jobs": 12,
     "snakeway-aws-batch-poll-interval-s": 1,
     "snakeway-aws-batch-log-settle-s": 0,  # there the log is whole before the end is told
     "snakeway-aws-batch-pass-secrets": "true",

@@ -50,7 +50,7 @@ class Hand(ByHand):
 
     timeout_s = END_S
 
-    def __init__(self, folder: Path, workflow: str, aws: Aws, profile: Path, **env: str) -> None:
+    def __init__(self, folder: Path, workflow: str | Path, aws: Aws, profile: Path, **env: str) -> None:
         super().__init__(folder, workflow, **aws.env | {"SNAKEMAKE_S3_PREFIX": f"s3://{BUCKET}/{folder.name}"} | env)
         self.profile = profile
 
