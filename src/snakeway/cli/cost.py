@@ -14,7 +14,7 @@ from snakeway.model.usage import GroupBy
 
 if TYPE_CHECKING:
     from snakeway.client import Cost
-    from snakeway.client.http import CostFilter
+    from snakeway.client.nouns import CostFilter
 
     Line = tuple[str, Cost]
 

@@ -32,17 +32,6 @@ class RunFilter(TypedDict, total=False):
     created_before: str | None
 
 
-class CostFilter(TypedDict, total=False):
-    """Which cost to sum, and by what: owner, month, workflow, target, rule or run. Months are such as 2026-03."""
-
-    by: str
-    since: str | None
-    until: str | None
-    owner: str | None
-    workflow: str | None
-    target: str | None
-
-
 class Client:
     """A Snakeway server. Safe to share between threads; close it, or use it in a ``with``."""
 
@@ -179,7 +168,7 @@ class Client:
         """Return what a run, or one attempt of it, cost."""
         return cast("nouns.RunCost", self._get(f"{_run(run_id)}/cost", {"attempt": attempt}))
 
-    def costs(self, **where: Unpack[CostFilter]) -> nouns.Costs:
+    def costs(self, **where: Unpack[nouns.CostFilter]) -> nouns.Costs:
         """Return what runs cost in some months, all pages of it; without months, in this one."""
         params = cast("dict[str, Any]", where) | {"limit": _PAGE}
         page: nouns.Costs = self._get("/cost", params)

@@ -213,6 +213,17 @@ class Costs(TypedDict):
     active_runs: int
 
 
+class CostFilter(TypedDict, total=False):
+    """Which cost to sum, and by what: owner, month, workflow, target, rule or run. Months are such as 2026-03."""
+
+    by: str
+    since: str | None
+    until: str | None
+    owner: str | None
+    workflow: str | None
+    target: str | None
+
+
 class Job(_Try):
     attempt: int | None
     job: int
