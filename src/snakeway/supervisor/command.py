@@ -8,6 +8,7 @@ from typing import Any
 from snakeway import wire
 from snakeway.directory import AttemptDirectory
 from snakeway.model.attempt import Overrides, is_quantity
+from snakeway.model.image import OPTION
 from snakeway.supervisor.shim import Step
 from snakeway.supervisor.stop import Graces
 
@@ -33,6 +34,8 @@ class Order:
     graces: Graces
     traceparent: str | None = None
     snakemake: str | None = None  # a program of the target's own
+    image: str | None = None  # for jobs, instead of the profile's
+    resume_since: float | None = None  # it goes on with what attempts since then have begun
 
 
 def build(order: Order) -> dict[str, Any]:
@@ -69,6 +72,8 @@ def _base(order: Order) -> list[str]:
     if order.has_config:
         argv += ["--configfile", str(order.attempt.config)]
     options = order.profile_options
+    if order.image is not None:
+        argv += [f"--{OPTION}", order.image]
     if "cores" not in options and "jobs" not in options:
         argv += ["--cores", "all"]
     return argv
@@ -103,6 +108,8 @@ def _overrides(overrides: Overrides) -> list[str]:
 
 def _environment(order: Order) -> dict[str, str]:
     env = {wire.ENV_RUN: order.run_id, wire.ENV_ATTEMPT: order.attempt_id}
+    if order.resume_since is not None:
+        env[wire.ENV_RESUME] = f"{order.resume_since:.3f}"
     if order.traceparent:
         env["TRACEPARENT"] = order.traceparent
     return env
