@@ -17,7 +17,7 @@ _CONNECT_S, _SILENCE_S = 3, 5  # for the one question; nobody waits for a run th
 _MOST_ERRORS = 50  # that are looked at: those raised while handling others, and those of groups
 _MOST_FRAMES = 200
 _CLIENTS = frozenset({"botocore", "boto3", "s3transfer"})
-_STORED = re.compile(r"\bs3://(?P<bucket>[^/\s]+)/\S")
+_STORED = re.compile(r"\bs3://(?P<bucket>[^/\s]*)/\S")
 # Without the right to list, S3 says this of everything that is not there.
 _SAYS_NOTHING_OF_MISSING = frozenset({"AccessDenied", "403"})
 _LONGEST_TEXT = 300
@@ -46,14 +46,12 @@ class Storage:
             return None
         chain = list(_chain(error))
         place = next(_places(chain), None)
-        for each in chain:
-            answer = _code(each)
-            if answer is None:
-                continue
-            if place is not None and answer.code.isdigit():  # to a request for a head, which has no room for more
+        answer = next(filter(None, map(_code, chain)), None)
+        if place is not None and answer is not None:
+            if answer.code.isdigit():  # to a request for a head, which has no room for more
                 more = self._ask(*place)
                 answer = more if more is not None and more.code else answer
-            return _as_told(place, answer)
+            return _as_told(*place, answer)
         stored = _STORED.search(message) if type(error).__name__ == "MissingInputException" else None
         provider = next(_default_providers(chain), None) if stored is not None else None
         if stored is None or provider is None:
@@ -61,7 +59,7 @@ class Storage:
         found = self._ask(provider, stored["bucket"])
         if found is None or found.code in _SAYS_NOTHING_OF_MISSING:
             return None
-        return _as_told((provider, stored["bucket"]), found)
+        return _as_told(provider, stored["bucket"], found)
 
     def _ask(self, provider: Any, bucket: str) -> _Answer | None:
         what = id(provider), bucket
@@ -144,10 +142,9 @@ def _ask(provider: Any, bucket: str) -> _Answer | None:
     return _Answer("", None)
 
 
-def _as_told(place: tuple[Any, str] | None, answer: _Answer) -> Told:
-    provider, bucket = place if place is not None else (None, "")
-    endpoint = _address(str(provider.s3c.meta.client.meta.endpoint_url)) if provider is not None else None
-    return {"endpoint": endpoint, "bucket": bucket[:_LONGEST_TEXT] or None, **answer._asdict()}
+def _as_told(provider: Any, bucket: str, answer: _Answer) -> Told:
+    endpoint = _address(str(provider.s3c.meta.client.meta.endpoint_url))
+    return {"endpoint": endpoint, "bucket": bucket[:_LONGEST_TEXT], **answer._asdict()}
 
 
 def _address(url: str) -> str | None:

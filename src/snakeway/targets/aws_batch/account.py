@@ -99,7 +99,7 @@ def queue(name: str, region_name: str | None) -> Queue | None:
     )
     return Queue(
         str(told["jobQueueName"]),
-        told.get("state") == "ENABLED",
+        told.get("state") != "DISABLED",
         str(told.get("status", "")),
         str(told.get("statusReason", "")),
         tuple(_environment(place) for place in places),
@@ -111,7 +111,7 @@ def _environment(told: Mapping[str, Any]) -> Environment:
     return Environment(
         str(told["computeEnvironmentName"]),
         str(resources.get("type", "")),
-        told.get("state") == "ENABLED",
+        told.get("state") != "DISABLED",
         str(told.get("status", "")),
         str(told.get("statusReason", "")),
         resources.get("maxvCpus"),
@@ -167,7 +167,7 @@ def _client(service: str, region_name: str | None, **more: Any) -> Any:
         response_checksum_validation="when_required",
     )
     with _refused(None):
-        return boto3.client(service, region_name=region_name, config=config, **more)
+        return boto3.Session().client(service, region_name=region_name, config=config, **more)
 
 
 @contextmanager
