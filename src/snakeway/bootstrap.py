@@ -13,12 +13,12 @@ import uvicorn
 
 from snakeway import owner
 from snakeway.app import Parts, create_app
-from snakeway.blobs import Blobs
+from snakeway.blobs import Blobs, Storages
 from snakeway.blobs.local import LocalBlobs
 from snakeway.catalog import Catalog
 from snakeway.client import Recording
 from snakeway.errors import Invalid
-from snakeway.model.blob import FolderLocation
+from snakeway.model.blob import BlobsLocation, FolderLocation
 from snakeway.model.user import LOCAL
 from snakeway.service import Commands, Reads
 from snakeway.service.outside import Outside, Recorded
@@ -50,15 +50,16 @@ def serve(settings: Settings, *, embedded: bool = True, ready: Callable[[str], N
     _configure_logging()
     store = open_store(settings)
     catalog = Catalog(settings)
+    storages = Storages(open_location)
     metrics = Metrics()
     supervisor = (
-        Supervisor(store, catalog, settings, Report(store, Spans(log.warning), metrics), Launcher())
+        Supervisor(store, catalog, settings, storages, Report(store, Spans(log.warning), metrics), Launcher())
         if embedded
         else None
     )
     commands = Commands(store, catalog, settings, supervisor.wake if supervisor else lambda: None)
     commands.clean_up()
-    parts = Parts(settings, commands, Reads(store, catalog, settings), metrics)
+    parts = Parts(settings, commands, Reads(store, catalog, settings, storages), metrics)
     config = uvicorn.Config(
         create_app(parts),
         host=settings.host,
@@ -94,7 +95,8 @@ def supervise(settings: Settings) -> None:
     _configure_logging()
     store = open_store(settings)
     metrics = Metrics()
-    supervisor = Supervisor(store, Catalog(settings), settings, Report(store, Spans(log.warning), metrics), Launcher())
+    report = Report(store, Spans(log.warning), metrics)
+    supervisor = Supervisor(store, Catalog(settings), settings, Storages(open_location), report, Launcher())
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: supervisor.stop())
     supervisor.run()
@@ -174,7 +176,11 @@ def open_store(settings: Settings) -> Store:
 
 def open_blobs(settings: Settings) -> Blobs:
     """Return the object storage; nothing is asked of it yet. Raises Invalid when what S3 needs is not installed."""
-    location = settings.blobs_location
+    return open_location(settings.blobs_location)
+
+
+def open_location(location: BlobsLocation) -> Blobs:
+    """Return a storage; nothing is asked of it yet. Raises Invalid when what S3 needs is not installed."""
     if isinstance(location, FolderLocation):
         return LocalBlobs(location.folder)
     try:

@@ -148,6 +148,8 @@ class AttemptRow(Table, table=True):
     target: str = Field(max_length=255)
     # Of the target when the attempt was launched: its jobs are found there even if the target is changed or removed.
     executor: str | None = Field(default=None, max_length=255)
+    # Likewise where the target keeps the run's files, see catalog/storage.py; null: in the run's directory.
+    storage_url: str | None = Field(default=None, sa_column=Column(Text))
     digest: str = Field(max_length=71)
     config: dict[str, Any] = _json(dict)
     overrides: dict[str, Any] = _json(dict)

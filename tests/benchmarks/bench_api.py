@@ -77,13 +77,16 @@ def serve(port: int) -> None:
     import uvicorn
 
     from snakeway.app import Parts, create_app
+    from snakeway.blobs import Storages
+    from snakeway.bootstrap import open_location
     from snakeway.catalog import Catalog
     from snakeway.service import Commands, Reads
 
     settings = Settings()
     store = Store(settings.store_url)
     catalog = Catalog(settings)
-    app = create_app(Parts(settings, Commands(store, catalog, settings), Reads(store, catalog, settings)))
+    reads = Reads(store, catalog, settings, Storages(open_location))
+    app = create_app(Parts(settings, Commands(store, catalog, settings), reads))
     uvicorn.run(app, port=port, log_level="warning", access_log=False, server_header=False)
 
 

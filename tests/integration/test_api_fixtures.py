@@ -16,6 +16,8 @@ from litestar.testing import TestClient
 from snakeway import ids
 from snakeway.api.problems import EVERY_KIND
 from snakeway.app import Parts, create_app
+from snakeway.blobs import Storages
+from snakeway.bootstrap import open_location
 from snakeway.catalog import Catalog
 from snakeway.directory import AttemptDirectory
 from snakeway.model.attempt import AttemptState
@@ -228,7 +230,7 @@ def write_catalog(root: Path) -> Settings:
 
 def make_parts(store: Store, settings: Settings) -> Parts:
     catalog = Catalog(settings)
-    return Parts(settings, Commands(store, catalog, settings), Reads(store, catalog, settings))
+    return Parts(settings, Commands(store, catalog, settings), Reads(store, catalog, settings, Storages(open_location)))
 
 
 def running(store: Store, settings: Settings) -> Iterator[Api]:

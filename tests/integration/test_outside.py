@@ -10,6 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from snakeway import ids
+from snakeway.blobs import Storages
+from snakeway.bootstrap import open_location
 from snakeway.catalog import Catalog
 from snakeway.errors import Invalid, OffsetConflict
 from snakeway.model.user import User
@@ -35,8 +37,8 @@ def tick(api: Api) -> Tick:
     """Lets a supervisor look around once; at another time, if one is given."""
     spans = Spans(lambda _text: None)
     metrics = Metrics()
-    catalog = Catalog(api.settings)
-    supervisor = Supervisor(api.store, catalog, api.settings, Report(api.store, spans, metrics), Launcher())
+    catalog, report = Catalog(api.settings), Report(api.store, spans, metrics)
+    supervisor = Supervisor(api.store, catalog, api.settings, Storages(open_location), report, Launcher())
 
     def tick(at: datetime | None = None) -> None:
         for _ in range(3):  # take on, take in, end
@@ -298,7 +300,7 @@ def test_events_that_came_before_a_crash_noted_them_are_taken_in(api: Api, tick:
 def test_runs_by_hand_take_no_place_of_those_that_are_started(sqlite_api: Api) -> None:
     api = sqlite_api
     report = Report(api.store, Spans(lambda _text: None), Metrics())
-    supervisor = Supervisor(api.store, Catalog(api.settings), api.settings, report, Launcher())
+    supervisor = Supervisor(api.store, Catalog(api.settings), api.settings, Storages(open_location), report, Launcher())
     for _ in range(api.settings.max_active_runs + 1):
         attempt = Attempt()
         send(api, attempt, 0, attempt.started())

@@ -14,6 +14,8 @@ import uvicorn
 
 from snakeway import errors, ids
 from snakeway.app import Parts, create_app
+from snakeway.blobs import Storages
+from snakeway.bootstrap import open_location
 from snakeway.catalog import Catalog
 from snakeway.client import Client, Patience
 from snakeway.directory import RunDirectory, run_directory
@@ -56,7 +58,13 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
     store.migrate()
     catalog = Catalog(settings)
     stopping = threading.Event()
-    parts = Parts(settings, Commands(store, catalog, settings), Reads(store, catalog, settings), stopping=stopping)
+    reads = Reads(store, catalog, settings, Storages(open_location))
+    parts = Parts(
+        settings,
+        Commands(store, catalog, settings),
+        reads,
+        stopping=stopping,
+    )
     config = uvicorn.Config(create_app(parts), port=0, log_level="warning", timeout_graceful_shutdown=2)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)

@@ -4,5 +4,6 @@
 """
 
 from snakeway.blobs.base import Blob, Blobs, Chunks, Data, Written
+from snakeway.blobs.storages import Storages
 
-__all__ = ["Blob", "Blobs", "Chunks", "Data", "Written"]
+__all__ = ["Blob", "Blobs", "Chunks", "Data", "Storages", "Written"]

@@ -31,6 +31,7 @@ class Target:
     executor: str  # name of Snakemake's executor plugin
     path: Path  # the folder, for --profile
     profile: dict[str, Any]  # what the profile's file says
+    file: str = ""  # the profile's, in the folder
     error: str | None = None  # why it cannot be used
     snakemake: str | None = None  # a snakemake of its own, from OPTIONS_FILE; None: the service's
 
@@ -69,7 +70,7 @@ class Targets:
         try:
             digest, index = tree.read()
         except InvalidWorkflow as problem:
-            return Target(name, "", "", folder, {}, problem.detail)
+            return Target(name, "", "", folder, {}, error=problem.detail)
         known = self._known.get(name)
         if known is not None and known[0] == digest:
             return known[1]
@@ -86,9 +87,8 @@ def _load(folder: Path, name: str, index: Index) -> Target | None:
     usable = [path for path, major in versions.items() if major <= snakemake_major()]
     if not usable:
         needed = min(versions.values())
-        return Target(
-            name, "", "", folder, {}, f"{min(versions)} needs Snakemake {needed}; {snakemake_major()} is installed"
-        )
+        why = f"{min(versions)} needs Snakemake {needed}; {snakemake_major()} is installed"
+        return Target(name, "", "", folder, {}, error=why)
     file = max(usable, key=lambda path: versions[path])  # of equals the first by name: config before profile
     try:
         text = documents.read_text(folder, file, InvalidTarget)
@@ -99,10 +99,10 @@ def _load(folder: Path, name: str, index: Index) -> Target | None:
             raise InvalidTarget(f"{file}: a profile is a mapping of options to values; correct the file")
         program = _own_snakemake(folder, index)
     except InvalidTarget as problem:
-        return Target(name, "", "", folder, {}, problem.detail)
+        return Target(name, "", "", folder, {}, error=problem.detail)
     description = _first_comment(text) or _readme(folder, index)
     executor = str(profile.get("executor") or "local")
-    return Target(name, description, executor, folder, profile, snakemake=program)
+    return Target(name, description, executor, folder, profile, file, snakemake=program)
 
 
 def _own_snakemake(folder: Path, index: Index) -> str | None:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
+from snakeway.blobs import Storages
 from snakeway.catalog import Catalog, Target, Workflow
 from snakeway.directory import RunDirectory, run_directory
 from snakeway.errors import ArtifactNotFound, AttemptNotFound, Forbidden, JobNotFound, LogNotFound
@@ -13,19 +14,23 @@ from snakeway.model.scheduled import Efficiency, efficiency, overall
 from snakeway.model.user import User
 from snakeway.rows import ArtifactRow, AttemptRow, AuditRow, DeliveryRow, JobRow, RunRow, now
 from snakeway.service.access import find
+from snakeway.service.livelog import LiveLogs
 from snakeway.settings import Settings
 from snakeway.store import Store, artifacts, attempts, audit, deliveries, jobs, runs, scheduled, supervisors
 from snakeway.store.page import Page
 from snakeway.store.runs import RunFilter
+from snakeway.targets import logs_for
 
 
 class Reads:
     """Everything that only looks."""
 
-    def __init__(self, store: Store, catalog: Catalog, settings: Settings) -> None:
+    def __init__(self, store: Store, catalog: Catalog, settings: Settings, storages: Storages) -> None:
         self._store = store
         self._catalog = catalog
         self._settings = settings
+        self._storages = storages
+        self._live = LiveLogs()
 
     def workflows(self) -> list[Workflow]:
         """Return the catalog's workflows by name."""
@@ -121,22 +126,28 @@ class Reads:
 
     def job_log(
         self, user: User, run_id: str, attempt: int | None, number: int, source: LogSource | None = None
-    ) -> Path:
-        """Return the first of the job's log files that exists, or else its scheduler's.
+    ) -> tuple[Path, Path]:
+        """Return the first of the job's log files that exists, or else its scheduler's, and the folder it must lie in.
 
-        ``source`` wants one of the two only. Raises JobNotFound, LogNotFound.
+        ``source`` wants one of the two only. Raises JobNotFound, LogNotFound, and Unavailable where the scheduler's is
+        not in a file and cannot be had now.
         """
         job, row = self.job(user, run_id, attempt, number)
-        if source is LogSource.SCHEDULER:
-            path = self._inside(run_id, job.scheduler_log) if job.scheduler_log else None
-            if path is None:
-                raise LogNotFound(f"no scheduler keeps a log of job {number} of attempt {row.number}, or not yet")
-            return path
-        names = job.logs if source is LogSource.RULE or not job.scheduler_log else [*job.logs, job.scheduler_log]
-        for name in names:
+        root = self.directory(run_id).path
+        for name in job.logs if source is not LogSource.SCHEDULER else ():
             path = self._inside(run_id, name)
             if path is not None:
-                return path
+                return path, root
+        if source is not LogSource.RULE and job.scheduler_log:
+            path = self._inside(run_id, job.scheduler_log)
+            if path is not None:
+                return path, root
+            logs = logs_for(row.executor or "")
+            live = self._live.file(logs, run_id, job.external_id) if logs is not None and job.external_id else None
+            if live is not None:
+                return live, self._live.root
+        if source is LogSource.SCHEDULER:
+            raise LogNotFound(f"no scheduler keeps a log of job {number} of attempt {row.number}, or not yet")
         why = "its rule declares no 'log:'" if not job.logs else f"{', '.join(job.logs)} is not there"
         raise LogNotFound(f"job {number} of attempt {row.number} has no log: {why}; its output may be in the run's log")
 

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from snakeway import ids
-from snakeway.catalog import Catalog
+from snakeway.blobs import Storages
+from snakeway.catalog import Catalog, storage_url
 from snakeway.errors import SnakewayError, Unavailable
 from snakeway.gatefile import Decision
 from snakeway.model.attempt import AttemptReason
@@ -45,11 +46,20 @@ _AFTER_TROUBLE_S = 2
 class Supervisor:
     """One supervisor. ``run`` is its life; ``tick`` one look around, for tests that drive it by hand."""
 
-    def __init__(self, store: Store, catalog: Catalog, settings: Settings, report: Report, launcher: Launcher) -> None:
+    def __init__(
+        self,
+        store: Store,
+        catalog: Catalog,
+        settings: Settings,
+        storages: Storages,
+        report: Report,
+        launcher: Launcher,
+    ) -> None:
         self.id = ids.new_id()
         self._store = store
         self._catalog = catalog
         self._settings = settings
+        self._storages = storages
         self._report = report
         self._launcher = launcher
         self._chores = Chores(store, settings)
@@ -188,7 +198,7 @@ class Supervisor:
         try:
             traceparent = self._report.attempt_traceparent(run, row)
             prepared = prepare(run, row, earlier, decisions, unmade, self._catalog, self._settings, traceparent)
-            self._note_executor(row)
+            self._note_place(row)
             self._delivered(row, decisions)
         except Unavailable:
             raise
@@ -203,11 +213,13 @@ class Supervisor:
             # The forkserver was killed, or the machine has no room for a process: tried again after a grace.
             log.warning("could not launch attempt %s: %s", row.id, error)
 
-    def _note_executor(self, row: AttemptRow) -> None:
-        # Crash before this: nothing was launched. After it: whoever comes next knows where the jobs are.
-        row.executor = self._catalog.target(row.target).executor
+    def _note_place(self, row: AttemptRow) -> None:
+        # Crash before this: nothing was launched. After it: whoever comes next knows where jobs and files are.
+        target = self._catalog.target(row.target)
+        row.executor = target.executor
+        row.storage_url = storage_url(target, row.run_id, os.environ)
         with self._store.write() as tx:
-            attempts.note(tx, row.id, self.id, executor=row.executor)
+            attempts.note(tx, row.id, self.id, executor=row.executor, storage_url=row.storage_url)
 
     def _delivered(self, row: AttemptRow, decisions: Sequence[Decision]) -> None:
         # Crash before this: another attempt is queued behind this one, which finds nothing to do.
