@@ -239,7 +239,7 @@ def test_wrong_keys(account: S3Server, gateway: S3Server, monkeypatch: pytest.Mo
     monkeypatch.setenv("AWS_ENDPOINT_URL_BATCH", gateway.url)
     found = look()
     assert found["batch queue"].state == "fail"
-    assert "does not take the credentials" in found["batch queue"].said
+    assert "AWS Batch refuses (403" in found["batch queue"].said
 
 
 def test_the_command(account: S3Server, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

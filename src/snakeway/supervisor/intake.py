@@ -144,7 +144,7 @@ def nothing_sent(tx: Transaction, attempt: AttemptRow, directory: AttemptDirecto
     """
     end = wire.read_end(directory.events, _LONGEST_END, directory.root()).rpartition(b"\n{")
     last = next(wire.parse_lines(b"{" + end[2]), None)
-    if last is None or last["type"] != EventType.ATTEMPT_ENDED or last.get("lost") != 0:
+    if attempt.events_lost or last is None or last["type"] != EventType.ATTEMPT_ENDED or last.get("lost") != 0:
         return False
     return not jobs.any_sent(tx, attempt.id)
 
