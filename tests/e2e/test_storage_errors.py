@@ -1,6 +1,8 @@
 """Files in a bucket: what a run says when the bucket cannot be used, and that a re-run makes only what is missing."""
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -143,6 +145,10 @@ def test_a_wrong_key(which: str, gateway: S3Server, serve: Any) -> None:
         assert (failure["kind"], failure["suggestion"]) == ("storage_refused", None)
         assert f"the bucket {BUCKET} at {gateway.url}: {WRONG_KEYS[which]}" in failure["summary"]
         assert f"correct {which}" in failure["summary"]
+    shown = subprocess.run(
+        [sys.executable, "-m", "snakeway", "show", "last"], env=server.env, capture_output=True, text=True, check=True
+    )
+    assert WRONG_KEYS[which] in " ".join(shown.stdout.split())
     assert not [path for path in server.data_dir.rglob("*") if path.is_file() and b"hush-hush" in path.read_bytes()]
 
 

@@ -74,9 +74,7 @@ JOBS: list[tuple[dict[str, Any], FailureKind, str, dict[str, Any] | None]] = [
     ({"exit_code": 255, "stderr_tail": "FATAL: Unable to pull docker://x"}, K.IMAGE_PULL, "Unable to pull", None),
     ({"exit_code": 1, "log_tail": "botocore: EndpointConnectionError: s3"}, K.STORAGE_UNREACHABLE, "s3", {}),
     (
-        {
-            "message": "Failed to get s3://b/k\nClientError: An error occurred (403) when calling the HeadObject operation: No"
-        },
+        {"message": "Failed s3://b/k\nClientError: An error occurred (403) when calling the HeadObject operation"},
         K.STORAGE_REFUSED,
         "(403) when calling the HeadObject operation",
         None,
@@ -263,6 +261,14 @@ def test_a_file_that_is_missing_in_a_storage_that_is_well_is_missing() -> None:
     failure = complaint.diagnose("MissingInputException", MISSING, StorageTrouble("", None, "bucket"))
     assert (failure.kind, failure.suggestion) == (K.MISSING_INPUT, None)
     assert failure.summary.endswith("s3://bucket/key (in storage)")
+
+
+def test_words_for_a_person() -> None:
+    told = {"exception": "MissingInputException", "message": MISSING, "storage": None}
+    assert complaint.words(told) == MISSING
+    assert complaint.words({"exception": "X", "message": ""}) == "X"
+    assert complaint.words({**told, "storage": {"code": ""}}) == MISSING
+    assert "There is no bucket b" in complaint.words({**told, "storage": {"code": "NoSuchBucket", "bucket": "b"}})
 
 
 @given(st.text(), st.text())

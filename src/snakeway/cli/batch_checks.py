@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from snakeway.cli.checks import Finding
+from snakeway.cloudwatch import LOG_GROUP
 from snakeway.model.storage import PREFIX_VARIABLE, StorageTrouble, wrong_prefix
 from snakeway.targets.aws_batch import account
 from snakeway.targets.aws_batch.account import Bucket, Environment, Queue, Refusal
@@ -15,7 +16,6 @@ from snakeway.targets.aws_batch.account import Bucket, Environment, Queue, Refus
 EXECUTORS = frozenset({"snakeway-aws-batch", "aws-batch"})
 
 _PACKAGES = ("boto3", "snakemake_executor_plugin_aws_batch", "snakemake_storage_plugin_s3")
-_LOG_GROUP = "/aws/batch/job"  # AWS Batch's own
 _WRONG_KEY = frozenset(
     {
         "ExpiredToken",
@@ -221,14 +221,14 @@ def _bucket(bucket: Bucket) -> Finding:
 
 
 def _logs(target: _Target, region: str) -> Finding:
-    name = target.option("log-group") or _LOG_GROUP
+    name = target.option("log-group") or LOG_GROUP
     try:
         days = account.log_group(name, region)
     except Refusal as refusal:
         said, advice = _refused("CloudWatch Logs", "logs:DescribeLogGroups", refusal)
         return Finding("batch logs", "warn", said, advice)
     if days is None:
-        made = " (AWS Batch makes it with the first job)" if name == _LOG_GROUP else ""
+        made = " (AWS Batch makes it with the first job)" if name == LOG_GROUP else ""
         advice = f"aws logs create-log-group --log-group-name {name}"
         return Finding("batch logs", "warn" if made else "fail", f"there is no log group {name}{made}", advice)
     if days == 0:

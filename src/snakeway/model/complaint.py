@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
 from snakeway.model.failure import TRANSIENT, Failure, FailureKind
 from snakeway.model.storage import StorageTrouble, wrong_prefix
@@ -115,6 +116,14 @@ def diagnose(exception: str, message: str, storage: StorageTrouble | None = None
         line=int(place["line"]) if place else None,
         suggestion={} if kind is FailureKind.LOCKED or kind in TRANSIENT else None,
     )
+
+
+def words(event: Mapping[str, Any]) -> str:
+    """Return what an event ``error`` says to a person: what storage said, where that is the reason, else Snakemake."""
+    storage = StorageTrouble.from_json(event.get("storage"))
+    if storage is not None and not storage.nothing:
+        return storage.judge()[1]
+    return str(event.get("message") or event.get("exception") or "error")
 
 
 def _about_target(message: str) -> str | None:

@@ -234,7 +234,9 @@ class Watch:
         self._sweep(attempt, claim)
         books_until, cancelled = None, None
         orderly = exit_ is not None and exit_.exit_code is not None and not stop_requested
-        if self._clusters is not None and self._clusters.has(attempt) and not (orderly and self._sent_nothing(attempt)):
+        with self._store.read() as tx:  # what the run failed for may be what the scheduler does not answer for
+            sent = not (orderly and intake.nothing_sent(tx, attempt, self._directory))
+        if sent and self._clusters is not None and self._clusters.has(attempt):
             killed = outcome(exit_, stop_requested=stop_requested) is AttemptState.LOST
             sure_after_s = 0.0 if orderly else _SURE_AFTER_S
             if not self._clusters.settled(attempt, cancel=not killed, sure_after_s=sure_after_s):
@@ -247,11 +249,6 @@ class Watch:
             seen.run = end(tx, attempt, exit_, recoveries, books_until=books_until, cancelled=cancelled)
         seen.ended = True
         return seen
-
-    def _sent_nothing(self, attempt: AttemptRow) -> bool:
-        """Whether the scheduler need not be asked, which may refuse to answer for the same reason as the storage."""
-        with self._store.read() as tx:
-            return intake.nothing_sent(tx, attempt, self._directory)
 
     def _books_until(self, attempt: AttemptRow) -> datetime | None:
         """Return how long a scheduler's books are to be asked about the attempt's jobs; None if there are no books."""
