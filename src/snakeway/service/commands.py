@@ -5,7 +5,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import BinaryIO
 
 from sqlalchemy.exc import IntegrityError
@@ -17,6 +17,7 @@ from snakeway.model import failure as failures
 from snakeway.model import run as run_rules
 from snakeway.model.attempt import ENDED, AttemptReason, AttemptState, Overrides
 from snakeway.model.audit import AuditAction
+from snakeway.model.image import OPTION
 from snakeway.model.retention import Rule
 from snakeway.model.run import RunState
 from snakeway.model.user import Action, User
@@ -67,7 +68,7 @@ class Commands:
             return known, False
         workflow = self._workflow(submission)
         self._catalog.validate(workflow, submission.config)
-        self._catalog.target(submission.target)
+        self._check_place(submission.target, submission.overrides)
         run = _new_run(user, submission, workflow, traceparent)
         attempt = AttemptRow(
             id=ids.new_id(),
@@ -143,7 +144,7 @@ class Commands:
         version = self._again(run, rerun)
         if rerun.config is not None:
             self._catalog.validate(version, rerun.config)
-        self._catalog.target(rerun.target or run.target)
+        self._check_place(rerun.target or run.target, rerun.overrides)
         with self._store.write() as tx:
             run = find(tx, user, run_id, Action.CONTROL, lock=True)
             attempt = self._next_attempt(tx, run, rerun, version)
@@ -211,6 +212,11 @@ class Commands:
         log.info("user %s has sent workflow %r, %s", user.id, name, workflow.digest)
         return workflow
 
+    def _check_place(self, name: str, overrides: Overrides) -> None:
+        target = self._catalog.target(name)
+        if overrides.image is not None and not target.profile.get(OPTION):
+            raise Invalid(f"the jobs of target {name!r} have no image that could be another one", field="image")
+
     def _workflow(self, submission: Submission) -> Workflow:
         if submission.bundle is not None:
             return self._catalog.bundle(submission.bundle, submission.workflow)
@@ -237,6 +243,8 @@ class Commands:
         if any(attempt.state not in ENDED for attempt in earlier):
             raise RunActive(f"run {run.id} has a dry run under way; try again when it has ended")
         overrides = _with_suggestions(run, earlier, rerun) if rerun.apply_suggestions else rerun.overrides
+        if overrides.image is None and rerun.target is None:
+            overrides = replace(overrides, image=Overrides.from_json(earlier[-1].overrides).image)
         attempt = AttemptRow(
             id=ids.new_id(),
             run_id=run.id,
