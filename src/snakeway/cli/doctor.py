@@ -206,7 +206,9 @@ def _target(name: str) -> Iterator[Finding]:
     if target.executor in slurm_checks.EXECUTORS:
         yield from slurm_checks.slurm(target.profile, settings.data_dir, target.snakemake)
     elif target.executor in batch_checks.EXECUTORS:
-        yield from batch_checks.aws_batch(target.profile, target.executor)
+        from snakeway.catalog.effective import effective
+
+        yield from batch_checks.aws_batch(effective(target, "", os.environ), target.executor)
     else:
         yield Finding(f"target {name}", "ok", f"executor {target.executor}: there is no cluster to look at")
 
