@@ -220,6 +220,15 @@ def test_an_address_that_is_none(gateway: S3Server, serve: Any) -> None:
     assert "storage.example" in failure["summary"]
 
 
+def test_a_batch_that_refuses_everything_does_not_keep_the_run_from_ending(gateway: S3Server, serve: Any) -> None:
+    server = serve(environment(gateway))  # the gateway has files, and no idea of AWS Batch
+    run_id = server.submit("writes", target="aws-batch")
+    run = server.end_of(run_id, timeout_s=END_S)
+    assert run["state"] == "failed", run
+    (job,) = server.jobs(run_id)
+    assert (job["state"], job["failure"]["kind"], job["external_id"]) == ("failed", "refused", None)
+
+
 class Hand(ByHand):
     """Somebody who runs snakemake on this machine, with files in the bucket."""
 
