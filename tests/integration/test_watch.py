@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from snakeway.directory import AttemptDirectory, run_directory
-from snakeway.model.attempt import AttemptState
+from snakeway.model.attempt import AttemptReason, AttemptState
 from snakeway.model.job import Job, JobState
 from snakeway.rows import AttemptRow, now
 from snakeway.settings import Settings
@@ -117,3 +117,5 @@ def test_a_record_that_is_whole_says_that_no_job_was_sent(
         jobs.save(tx, attempt.run_id, attempt.id, [Job(0, external_id=external_id)])
     with store.read() as tx:
         assert intake.nothing_sent(tx, attempt, directory) is expected
+        attempt.reason = AttemptReason.RECOVERY  # it may have been about to take up jobs of the one before
+        assert not intake.nothing_sent(tx, attempt, directory)

@@ -13,6 +13,7 @@ from snakeway.directory import AttemptDirectory
 from snakeway.gatefile import request_from
 from snakeway.model import complaint
 from snakeway.model import job as rules
+from snakeway.model.attempt import AttemptReason
 from snakeway.model.failure import Failure, FailureKind
 from snakeway.model.job import UNSUCCESSFUL, Job, JobState
 from snakeway.model.storage import StorageTrouble
@@ -140,8 +141,12 @@ def nothing_sent(tx: Transaction, attempt: AttemptRow, directory: AttemptDirecto
     """Whether an attempt that ended in order is known to have sent no job to its scheduler.
 
     That is so if its events are complete and none of its jobs got an id of the scheduler. All events must be taken in.
+    Of a recovery it is not known: it may have been about to take up jobs of the attempt before.
+
     Cost: proportional to the attempt's jobs.
     """
+    if attempt.reason is AttemptReason.RECOVERY:
+        return False
     end = wire.read_end(directory.events, _LONGEST_END, directory.root()).rpartition(b"\n{")
     last = next(wire.parse_lines(b"{" + end[2]), None)
     if attempt.events_lost or last is None or last["type"] != EventType.ATTEMPT_ENDED or last.get("lost") != 0:
