@@ -4,8 +4,13 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
+from snakeway import ids
+from snakeway.catalog import Workflow
 from snakeway.errors import Invalid
 from snakeway.model.attempt import Overrides
+from snakeway.model.run import RunState
+from snakeway.model.user import User
+from snakeway.rows import RunRow, now
 
 _MAX_LABELS = 32
 _MAX_NOTE = 10_000
@@ -60,3 +65,23 @@ def check(submission: Submission, idempotency_key: str | None) -> None:
         raise Invalid(f"a note has at most {_MAX_NOTE} characters", field="note")
     if idempotency_key is not None and not 0 < len(idempotency_key) <= _MAX_KEY:
         raise Invalid("an idempotency key has between 1 and 255 characters", field="Idempotency-Key")
+
+
+def new_run(user: User, submission: Submission, workflow: Workflow, traceparent: str | None) -> RunRow:
+    """Return the row of a run that a user submits."""
+    return RunRow(
+        id=ids.new_id(),
+        owner=user.id,
+        workflow=workflow.name,
+        digest=workflow.digest,
+        source=workflow.source,
+        target=submission.target,
+        state=RunState.QUEUED,
+        config=submission.config,
+        labels=submission.labels,
+        note=submission.note,
+        dry_run=submission.dry_run,
+        webhooks=submission.webhooks,
+        traceparent=traceparent,
+        created_at=now(),
+    )
