@@ -1,8 +1,8 @@
 """Where the bytes of an upload lie until all of them are here: DATA/uploads/ID, in the order in which they came.
 
 The size of the file is how far the upload is, so what has arrived when a connection breaks, or the server is killed,
-is not sent again. All servers of an installation have the data folder in common; the file's lock (flock) keeps them apart.
-It is held for one write, never while a client is waited for, so that a connection nobody closed is in nobody's way.
+is not sent again. All servers of an installation have the data folder in common; the file's lock (flock) keeps them
+apart. It is held for one write, never while a client is waited for: a connection nobody closed is in nobody's way.
 """
 
 import errno
@@ -85,8 +85,8 @@ class Spool:
             if fd is None:
                 yield None
                 return
-            with os.fdopen(os.dup(fd), "rb", buffering=0) as file:
-                yield BufferedReader(file, 1024 * 1024)
+            with os.fdopen(os.dup(fd), "rb") as file:
+                yield file
 
     def remove(self) -> None:
         """Remove the file; may be repeated. Raises Unavailable."""

@@ -40,6 +40,7 @@ def run(**changes: Any) -> dict[str, Any]:
         "stop_requested_at": None,
         "error": None,
         "jobs": {"total": 8, "done": 3, "failed": 0},
+        "inputs": [],
         "trace_id": "0" * 31 + "1",
         **changes,
     }

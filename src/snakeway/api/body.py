@@ -86,7 +86,8 @@ async def blocks(request: ApiRequest, size_bytes: int) -> AsyncGenerator[bytes, 
                 yield bytes(block)
                 block.clear()
     except InternalServerException as error:  # as in `ApiRequest.body`
-        yield bytes(block)
+        if block:
+            yield bytes(block)
         raise Invalid("the connection was closed before the end of the body") from error
     if block:
         yield bytes(block)

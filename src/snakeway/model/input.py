@@ -89,7 +89,7 @@ def reference_to(input_id: str) -> str:
 
 
 def references(config: Mapping[str, Any]) -> dict[str, str]:
-    """Return the ids of all inputs that a configuration refers to, each with the first key that does, such as ``a.b.0``.
+    """Return the ids of all inputs that a configuration refers to, each with the first key that does: ``a.b.0``.
 
     A reference is a whole text value, ``input:`` and an id; other texts that begin so are left alone. Raises
     InvalidConfig, if there are more than `MOST_INPUTS`, or if they lie too deep.

@@ -158,7 +158,8 @@ class Inputs:
         Raises:
             InputDamaged: the bytes are not those that were announced; nothing of them is kept.
             InputBusy: somebody else stores or removes it, or a removal of the same content is under way.
-            BlobsUnavailable, BlobsRefused, Unavailable: the storage does not work; ``stopping`` says that the server ends.
+            BlobsUnavailable, BlobsRefused: the storage does not work.
+            Unavailable: the disk does not work, or ``stopping`` says that the server ends.
 
         """
         with self._store.read() as tx:
@@ -288,6 +289,6 @@ def _checked(file: BufferedReader, row: InputRow, stopping: Callable[[], bool]) 
         yield chunk
     if size != row.size_bytes or digest.hexdigest() != row.sha256:
         raise InputDamaged(
-            f"{row.name}: the bytes that arrived have the SHA-256 {digest.hexdigest()}, and {row.sha256} was announced; "
-            "nothing was kept, announce it again and send it anew"
+            f"{row.name}: what arrived has the SHA-256 {digest.hexdigest()}, and {row.sha256} was announced; nothing "
+            "was kept: announce it again and send it anew"
         )

@@ -1,4 +1,4 @@
-"""What a supervisor does beside its loop, in threads of its own: tell webhooks, apply retention rules, sweep uploads."""
+"""What a supervisor does beside its loop, in threads: notify webhooks, apply retention rules, sweep uploads."""
 
 import logging
 import threading
