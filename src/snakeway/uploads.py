@@ -1,7 +1,6 @@
 """Takes inputs away: those that somebody deletes, uploads that nobody goes on with, and what a crash left of either."""
 
 import logging
-import time
 from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -57,7 +56,7 @@ def sweep(store: Store, blobs: Blobs, data_dir: Path, expiry_s: float, at: datet
             count += 1
         except SnakewayError as error:
             log.warning("input %s could not be removed: %s", row.id, error)
-    _sweep_files(store, data_dir)
+    _sweep_files(store, data_dir, at.timestamp() - _ORPHAN_S)
     if count:
         log.info("%d inputs were removed: expired uploads, or deleted before a crash", count)
     return count
@@ -77,11 +76,11 @@ def _give_up(store: Store, data_dir: Path, row: InputRow, before: float) -> bool
         return False
 
 
-def _sweep_files(store: Store, data_dir: Path) -> None:
+def _sweep_files(store: Store, data_dir: Path, before: float) -> None:
     """Remove files of uploads that are complete or gone. Cost: one look at each file, of which few are complete."""
     paths: list[Path] = []
     with suppress(FileNotFoundError, NotADirectoryError):
-        paths = [path for path in spool_folder(data_dir).iterdir() if path.lstat().st_mtime < time.time() - _ORPHAN_S]
+        paths = [path for path in spool_folder(data_dir).iterdir() if path.lstat().st_mtime < before]
     if not paths:
         return
     with store.read() as tx:

@@ -44,7 +44,6 @@ class Stager:
         self._wake = wake
         self._turns = threading.BoundedSemaphore(_AT_ONCE)
         self._works: dict[str, _Work] = {}
-        self._stop = threading.Event()
 
     def is_staged(self, run: RunRow, attempt: AttemptRow) -> bool:
         """Whether the attempt has its inputs; otherwise they are being brought from now on, see ``is_done``.
@@ -82,7 +81,6 @@ class Stager:
 
     def stop(self) -> None:
         """Give everything up. Whoever adopts the attempts begins again, and finds what is there by now."""
-        self._stop.set()
         for work in list(self._works.values()):
             work.stopped.set()
 
