@@ -20,7 +20,8 @@ merged and not released: 36, 40, 41). What AWS alone can show, the spot market a
   is submitted again; where AWS's answer was lost, the job is looked for first. Another refusal fails the job, in AWS's
   words (the plugin: each refusal ends the run).
 - Cancelling reaches every job (the plugin: not those whose state is being asked for at that moment).
-- The number, the log and the start of each job, and why it failed, are told to whoever reads the log's records.
+- The number, the log and the start of each job, and why it failed, are told to whoever reads the log's records. What
+  a job prints is kept in .snakemake/aws_batch_logs when it has ended (the plugin: only CloudWatch has it). See `logs`.
 - In an image that says what it has, nothing is installed when a job starts, no plugins are searched for, and snakemake
   is started once (the plugin: pip, and snakemake twice). See `command` and `snakeway.node`.
 - Jobs know the region and the addresses of AWS's services as snakemake does (the plugin: if they are `envvars`).
@@ -51,6 +52,7 @@ from snakemake_interface_storage_plugins.registry import StoragePluginRegistry
 from snakemake_executor_plugin_snakeway_aws_batch.command import NODE, in_one_start, installing
 from snakemake_executor_plugin_snakeway_aws_batch.definitions import Definitions
 from snakemake_executor_plugin_snakeway_aws_batch.environment import ways
+from snakemake_executor_plugin_snakeway_aws_batch.logs import Logs
 from snakemake_executor_plugin_snakeway_aws_batch.order import Orders
 from snakemake_executor_plugin_snakeway_aws_batch.patience import FAULTS, words
 from snakemake_executor_plugin_snakeway_aws_batch.queues import Queues
@@ -89,9 +91,12 @@ class Executor(AwsBatchExecutor):
         self.run = os.environ.get(ENV_RUN) or run_of(Path(STATE_FOLDER).absolute())
         tags = pairs(settings.tags, "tags")
         secrets = pairs(settings.secrets, "secrets")
-        self._client = _client(settings.region, tries=5)
+        self._client = _client("batch", settings.region, tries=5)
+        self._logs = Logs(
+            _client("logs", settings.region, tries=8), settings.log_settle_s, self._stopping, self.logger.warning
+        )
         env = ways(self._addresses() | self.envvars(), secrets, pass_secrets=settings.pass_secrets)
-        once = _client(settings.region, tries=1)  # submitting twice what was accepted would run it twice
+        once = _client("batch", settings.region, tries=1)  # submitting twice what was accepted would run it twice
         self._definitions = Definitions(self._client, self.run, tags, self.logger)
         self._orders = Orders(
             settings, self.container_image, self.run, env, tags, Queues(self._client, settings.platform)
@@ -134,7 +139,8 @@ class Executor(AwsBatchExecutor):
         except (WorkflowError, *FAULTS) as error:
             self.report_job_error(SubmittedJobInfo(job), msg=f"AWS Batch does not take the job: {words(error)} ")
             return
-        info = SubmittedJobInfo(job, external_jobid=id_, aux={"log": None, "started": False})
+        log = str(self._logs.path(_rule(job), id_))
+        info = SubmittedJobInfo(job, external_jobid=id_, aux={"log": log, "started": False})
         self._submitted[id(job)] = info
         with self._reporting:
             self.report_job_submission(info)
@@ -166,7 +172,7 @@ class Executor(AwsBatchExecutor):
                 seen: dict[str, Seen] = {id_: Seen() for id_ in ids}
             else:
                 self._last_fault = ""
-                seen = {detail["jobId"]: read(detail, self.settings.log_group) for detail in answer["jobs"]}
+                seen = {detail["jobId"]: read(detail) for detail in answer["jobs"]}
             lost = self._unknown.look(ids, seen)
             for info in infos:
                 id_ = str(info.external_jobid)
@@ -177,9 +183,6 @@ class Executor(AwsBatchExecutor):
 
     def _judge(self, info: SubmittedJobInfo, seen: Seen) -> bool:
         """Tell what is new of a job; returns whether it is over."""
-        if seen.log is not None and info.aux["log"] != seen.log:
-            info.aux["log"] = seen.log
-            self._tell_submitted(info)
         if seen.started is not None and not info.aux["started"]:
             info.aux["started"] = True
             told = {"jobs": _numbers(info.job), "t": seen.started}
@@ -191,8 +194,11 @@ class Executor(AwsBatchExecutor):
         if seen.over and seen.error is None:
             self._submitted.pop(id(info.job), None)
             self.report_job_success(info)
-        elif seen.over:
-            self.report_job_error(info, msg=f"{seen.error} ")
+            self._logs.fetch(info.aux["log"], seen)
+        elif seen.over:  # its log is looked into, and perhaps shown, as soon as the failure is known
+            log = [info.aux["log"]] if seen.streams else []
+            failed = partial(self.report_job_error, info, msg=f"{seen.error} ", aux_logs=log)
+            self._logs.fetch(info.aux["log"], seen, failed)
         return seen.over
 
     async def sleep(self) -> None:
@@ -226,14 +232,14 @@ class Executor(AwsBatchExecutor):
         """
         super().shutdown()
         self._threads.shutdown(wait=True, cancel_futures=True)
+        self._logs.close()
         if not self._stopping.is_set() and not self.workflow.remote_execution_settings.immediate_submit:
             self.cancel_jobs([])
         self._definitions.remove()
 
     def _tell_submitted(self, info: SubmittedJobInfo) -> None:
         told = {"jobs": _numbers(info.job), "external_id": info.external_jobid, "log": info.aux["log"]}
-        log = f" (log: {info.aux['log']})" if info.aux["log"] is not None else ""
-        text = f"Job {info.job.jobid} has been submitted to AWS Batch as {info.external_jobid}{log}."
+        text = f"Job {info.job.jobid} has been submitted to AWS Batch as {info.external_jobid}."
         self.logger.info(text, extra={"snakeway_submitted": told})
 
     def _tell_held(self, jobs: list[int], reason: str, text: str) -> None:
@@ -250,11 +256,15 @@ def _numbers(job: JobExecutorInterface) -> list[int]:
     return sorted(each.jobid for each in jobs)
 
 
-def _client(region: str | None, tries: int) -> Any:
-    """Return a client of AWS Batch. Raises WorkflowError if the configuration of AWS is incomplete."""
+def _rule(job: JobExecutorInterface) -> str:
+    return f"group_{job.groupid}" if job.is_group() else f"rule_{job.name}"
+
+
+def _client(service: str, region: str | None, tries: int) -> Any:
+    """Return a client of a service of AWS. Raises WorkflowError if the configuration of AWS is incomplete."""
     retries = {"mode": "standard", "total_max_attempts": tries}
     config = Config(retries=retries, connect_timeout=10, read_timeout=20, max_pool_connections=2 * _SUBMITTERS)
     try:
-        return boto3.client("batch", region_name=region, config=config)
+        return boto3.client(service, region_name=region, config=config)
     except FAULTS as error:
         raise WorkflowError(f"AWS Batch cannot be used: {error}") from error

@@ -52,6 +52,9 @@ class ExecutorSettings(AwsBatchSettings):
     log_group: Optional[str] = _setting(  # noqa: UP045
         None, "Log group of CloudWatch for what jobs print; unless given, that of AWS Batch (/aws/batch/job)."
     )
+    log_settle_s: int = _setting(
+        5, "Time in seconds after a job's end in which CloudWatch may still get some of what it printed."
+    )
     poll_interval_s: int = _setting(10, "Time in seconds between two looks at the states of jobs.")
     unknown_grace_s: int = _setting(
         300, "Time in seconds after which a job that AWS Batch does not know (any more) counts as failed."

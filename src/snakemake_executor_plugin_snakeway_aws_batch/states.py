@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-LOG_GROUP = "/aws/batch/job"
+from snakeway.cloudwatch import place_of
+
 _MISCONFIGURED = "MISCONFIGURATION"
 _GIVEN_AS_MS = 1000.0
 
@@ -22,24 +23,28 @@ class Seen:
     over: bool = False
     error: str | None = None
     started: float | None = None  # seconds since the epoch
-    log: str | None = None
+    stopped: float | None = None
+    group: str = ""  # of logs, in CloudWatch
+    streams: tuple[str, ...] = ()
     stuck: str | None = None
 
 
-def read(detail: Mapping[str, Any], log_group: str | None = None) -> Seen:
+def read(detail: Mapping[str, Any]) -> Seen:
     """Read the details of one job."""
-    status, container = detail.get("status"), detail.get("container") or {}
-    stream = container.get("logStreamName") or _last_attempt(detail).get("logStreamName")
-    log = f"cloudwatch:{log_group or LOG_GROUP}:{stream}" if stream else None
-    begun = detail.get("startedAt")
-    started = begun / _GIVEN_AS_MS if begun and status in ("RUNNING", "SUCCEEDED", "FAILED") else None
-    if status == "SUCCEEDED":
-        return Seen(over=True, started=started, log=log)
-    if status == "FAILED":
-        return Seen(over=True, error=_why(detail, log), started=started, log=log)
+    status = detail.get("status")
+    group, streams = place_of(detail)
+    begun, ended = detail.get("startedAt"), detail.get("stoppedAt")
+    over = status in ("SUCCEEDED", "FAILED")
     reason = str(detail.get("statusReason") or "")
-    stuck = reason if status == "RUNNABLE" and reason.startswith(_MISCONFIGURED) else None
-    return Seen(started=started, log=log, stuck=stuck)
+    return Seen(
+        over=over,
+        error=_why(detail, group, streams) if status == "FAILED" else None,
+        started=begun / _GIVEN_AS_MS if begun and (over or status == "RUNNING") else None,
+        stopped=ended / _GIVEN_AS_MS if ended and over else None,
+        group=group if streams else "",
+        streams=tuple(streams),
+        stuck=reason if status == "RUNNABLE" and reason.startswith(_MISCONFIGURED) else None,
+    )
 
 
 def _last_attempt(detail: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -47,7 +52,7 @@ def _last_attempt(detail: Mapping[str, Any]) -> Mapping[str, Any]:
     return attempts[-1].get("container") or {}
 
 
-def _why(detail: Mapping[str, Any], log: str | None) -> str:
+def _why(detail: Mapping[str, Any], group: str, streams: list[str]) -> str:
     """Everything that AWS tells of a failure: why the job failed, why its container ended, and how."""
     container, last = detail.get("container") or {}, _last_attempt(detail)
     code = container.get("exitCode", last.get("exitCode"))
@@ -58,7 +63,7 @@ def _why(detail: Mapping[str, Any], log: str | None) -> str:
         *([f"its container: {reason}"] if reason else []),
         *([f"exit code {code}"] if code is not None else []),
         *([f"after {attempts} attempts"] if attempts > 1 else []),
-        *([f"log: {log}"] if log else []),
+        *([f"log: {group}:{streams[-1]} in CloudWatch"] if streams else []),
     ]
     return f"AWS Batch job {detail.get('jobId')} failed: {'; '.join(said)}."
 

@@ -97,7 +97,9 @@ def slurm_server(cluster: Cluster, start_server: StartServer, tmp_path: Path) ->
 
 # What makes tests on AWS Batch quick; and there jobs have no role, so they get keys, which open nothing.
 QUICK_BATCH = {
+    "jobs": 12,
     "snakeway-aws-batch-poll-interval-s": 1,
+    "snakeway-aws-batch-log-settle-s": 0,  # there the log is whole before the end is told
     "snakeway-aws-batch-pass-secrets": "true",
     "envvars": "[AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY]",
 }

@@ -50,7 +50,7 @@ class Hand(ByHand):
 
     timeout_s = END_S
 
-    def __init__(self, folder: Path, workflow: str, aws: Aws, profile: Path, **env: str) -> None:
+    def __init__(self, folder: Path, workflow: str | Path, aws: Aws, profile: Path, **env: str) -> None:
         super().__init__(folder, workflow, **aws.env | {"SNAKEMAKE_S3_PREFIX": f"s3://{BUCKET}/{folder.name}"} | env)
         self.profile = profile
 
@@ -93,7 +93,10 @@ def test_by_hand_and_by_the_service_the_same_is_made_and_recorded(
         there = known[job["external_id"]]
         assert there["jobName"].startswith(f"{run_id}-{job['rule']}-")
         assert there["tags"]["snakeway-run"] == run_id
-        assert job["scheduler_log"] == f"cloudwatch:/aws/batch/job:{there['container']['logStreamName']}"
+        assert job["scheduler_log"] == f".snakemake/aws_batch_logs/rule_{job['rule']}/{job['external_id']}.log"
+        printed = server.text(f"/runs/{run_id}/jobs/{job['job']}/log")
+        assert printed == batch.printed(there["container"]["logStreamName"])
+        assert f"rule {job['rule']}:" in printed
         assert job["submitted_at"] <= job["started_at"] <= job["ended_at"]
 
 

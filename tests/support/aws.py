@@ -91,6 +91,13 @@ class Aws:
         ids = [job["jobId"] for job in batch.list_jobs(jobQueue=QUEUE, filters=filters)["jobSummaryList"]]
         return list(batch.describe_jobs(jobs=ids)["jobs"]) if ids else []
 
+    def printed(self, stream: str) -> str:
+        """Return what CloudWatch has of a container."""
+        found = self.client("logs").get_log_events(
+            logGroupName="/aws/batch/job", logStreamName=stream, startFromHead=True
+        )
+        return "".join(f"{event['message']}\n" for event in found["events"])
+
     def definitions(self) -> list[str]:
         """Return the names of the job definitions that can be used."""
         found = self.client("batch").describe_job_definitions(status="ACTIVE")["jobDefinitions"]

@@ -112,6 +112,12 @@ class Server:
         assert response.is_success, response.text
         return response.json()
 
+    def text(self, path: str, **query: Any) -> str:
+        """Return the text at an address, which must be there."""
+        answer = self.request("GET", path, params=query)
+        assert answer.is_success, answer.text
+        return answer.text
+
     def submit(self, workflow: str, **body: Any) -> str:
         """Submit a run; returns its id."""
         response = self.request("POST", "/runs", json={"workflow": workflow, **body})

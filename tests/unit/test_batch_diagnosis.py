@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from snakeway.cloudwatch import place_of
 from snakeway.model.failure import Bounds, Facts, Failure, FailureKind
 from snakeway.model.scheduled import Phase, Scheduled
 from snakeway.targets import diagnosis_for
-from snakeway.targets.aws_batch.details import detail, log_of, summary
+from snakeway.targets.aws_batch.details import detail, summary
 
 K = FailureKind
 BOUNDS = Bounds(mem_mb=64_000, runtime_min=10_000)
@@ -57,7 +58,7 @@ def test_a_job_that_has_ended_is_known_to_the_end() -> None:
         mem_mb=4096.0,
         final=True,
     )
-    assert log_of(described()) == "snakeway/default/0123"
+    assert place_of(described()) == ("/aws/batch/job", ["snakeway/default/0123"])
 
 
 def test_the_last_attempt_tells_what_the_job_does_not() -> None:
@@ -67,7 +68,7 @@ def test_the_last_attempt_tells_what_the_job_does_not() -> None:
     known = detail(job)
     assert (known.exit_code, known.host, known.succeeded) == (137, "t9", False)
     assert known.reason == f"{ESSENTIAL}; OutOfMemoryError"
-    assert log_of(job) == "s/2"
+    assert place_of(job) == ("/aws/batch/job", ["s/2"])
 
 
 @pytest.mark.parametrize(

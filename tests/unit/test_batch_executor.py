@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import threading
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from types import SimpleNamespace
 from typing import Any
@@ -14,7 +15,7 @@ from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 
 from snakemake_executor_plugin_snakeway_aws_batch.executor import Executor
 from snakemake_executor_plugin_snakeway_aws_batch.queues import Queues
-from snakemake_executor_plugin_snakeway_aws_batch.states import Unknown
+from snakemake_executor_plugin_snakeway_aws_batch.states import Seen, Unknown
 
 
 class Batch:
@@ -32,6 +33,13 @@ class Batch:
         return {"jobs": [{"jobId": id_, **self.known[id_]} for id_ in jobs if id_ in self.known]}
 
 
+class NoLogs:
+    """Has nothing to wait for."""
+
+    def fetch(self, _path: object, _seen: Seen, then: Callable[[], None] = lambda: None) -> None:
+        then()
+
+
 class Watched(Executor):  # type: ignore[misc]
     """The executor without a workflow: it notes what it reports."""
 
@@ -39,7 +47,7 @@ class Watched(Executor):  # type: ignore[misc]
         self._client = batch
         self._stopping, self._reporting = threading.Event(), threading.Lock()
         self._submitted, self._unknown, self._last_fault = {}, Unknown(grace_s=0.0), ""
-        self.settings = SimpleNamespace(log_group=None)
+        self._logs = NoLogs()
         self.status_rate_limiter = AsyncExitStack()
         self.logger = logging.getLogger("test_batch_executor")
         self.over: dict[str, str | None] = {}
@@ -87,14 +95,12 @@ def test_nothing_is_over_while_aws_does_not_answer_which_is_told_once(caplog: py
     assert len(caplog.records) == 1
 
 
-def test_log_and_start_are_told_and_a_job_that_cannot_start(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_start_is_told_and_a_job_that_cannot_start(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     stuck = {"status": "RUNNABLE", "statusReason": "MISCONFIGURATION:COMPUTE_ENVIRONMENT_MAX_RESOURCE - too small"}
     runs = {"status": "RUNNING", "startedAt": 5500, "container": {"logStreamName": "s"}}
     Watched(Batch(a=runs, b=stuck)).look("a", "b")
     told = [record.__dict__ for record in caplog.records]
-    log = "cloudwatch:/aws/batch/job:s"
-    assert {"jobs": [3], "external_id": "a", "log": log} in [one.get("snakeway_submitted") for one in told]
     assert {"jobs": [3], "t": 5.5} in [one.get("snakeway_started") for one in told]
     assert {"jobs": [3], "reason": stuck["statusReason"]} in [one.get("snakeway_held") for one in told]
 

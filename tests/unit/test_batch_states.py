@@ -6,7 +6,8 @@ import pytest
 
 from snakemake_executor_plugin_snakeway_aws_batch.states import Seen, Unknown, read
 
-STREAM = "cloudwatch:/aws/batch/job:d/default/1"
+STREAM = "d/default/1"
+KEPT = {"group": "/aws/batch/job", "streams": (STREAM,)}
 
 
 @pytest.mark.parametrize(
@@ -21,12 +22,12 @@ STREAM = "cloudwatch:/aws/batch/job:d/default/1"
         ({"status": "STARTING", "startedAt": 0}, Seen()),
         (
             {"status": "RUNNING", "startedAt": 5500, "container": {"logStreamName": "d/default/1"}},
-            Seen(started=5.5, log=STREAM),
+            Seen(started=5.5, **KEPT),
         ),
-        ({"status": "SUCCEEDED", "startedAt": 5500}, Seen(over=True, started=5.5)),
+        ({"status": "SUCCEEDED", "startedAt": 5500, "stoppedAt": 7500}, Seen(over=True, started=5.5, stopped=7.5)),
         (
             {"status": "RUNNABLE", "startedAt": 5500, "attempts": [{"container": {"logStreamName": "d/default/1"}}]},
-            Seen(log=STREAM),  # its first machine was taken away
+            Seen(**KEPT),  # its first machine was taken away
         ),
     ],
 )
@@ -55,12 +56,19 @@ def test_the_last_attempt_tells_what_the_container_does_not() -> None:
     last = {"container": {"exitCode": 2, "reason": "CannotPullContainerError", "logStreamName": "d/default/1"}}
     said = read({"jobId": "7", "status": "FAILED", "attempts": [last]}).error or ""
     assert "its container: CannotPullContainerError; exit code 2" in said
-    assert STREAM in said
+    assert said.endswith(f"log: /aws/batch/job:{STREAM} in CloudWatch.")
 
 
 def test_a_log_group_of_ones_own_is_named() -> None:
-    seen = read({"status": "RUNNING", "container": {"logStreamName": "s"}}, "lab")
-    assert seen.log == "cloudwatch:lab:s"
+    options = {"logConfiguration": {"logDriver": "awslogs", "options": {"awslogs-group": "lab"}}}
+    seen = read({"status": "RUNNING", "container": {"logStreamName": "s", **options}})
+    assert (seen.group, seen.streams) == ("lab", ("s",))
+
+
+def test_each_start_of_a_job_has_a_stream() -> None:
+    attempts = [{"container": {"logStreamName": "s/1"}}, {"container": {}}, {"container": {"logStreamName": "s/2"}}]
+    detail = {"status": "FAILED", "attempts": attempts, "container": {"logStreamName": "s/2"}}
+    assert read(detail).streams == ("s/1", "s/2")
 
 
 def test_an_unknown_job_is_lost_after_the_grace_and_not_if_it_came_back() -> None:

@@ -68,7 +68,7 @@ class LogController(Controller):
         sync_to_thread=True,
         operation_id=with_head("get_job_log"),
         summary="Get the log of a job",
-        responses=_answers(errors.JobNotFound),
+        responses=_answers(errors.JobNotFound, errors.Unavailable),
     )
     def job_log(
         self,
@@ -90,8 +90,8 @@ class LogController(Controller):
         shipped = reads.shipped_log(request.user, run_id, attempt, job)
         if shipped is not None:
             return _send_text(request, shipped, tail)
-        path = reads.job_log(request.user, run_id, attempt, job, source)
-        return _send(request, path, reads.directory(run_id).path, tail)
+        path, root = reads.job_log(request.user, run_id, attempt, job, source)
+        return _send(request, path, root, tail)
 
 
 def _send(request: ApiRequest, path: Path, root: Path, tail: int | None) -> ASGIResponse:

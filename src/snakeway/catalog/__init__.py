@@ -6,6 +6,7 @@
     tree.py         the files of a folder and their digest; ignore.py: those that do not count
     snapshot.py     copies that never change, by digest
     materialise.py  such a copy into the directory of a run
+    deploy.py       has all of its files sent to jobs that share no disk
     schema.py       checks configurations
     git.py          repositories, with gitsource.py, gitcommand.py and gitexport.py
     documents.py    YAML and JSON from strangers; names.py: names of workflows and targets
@@ -14,8 +15,9 @@ Other packages use the names below only.
 """
 
 from snakeway.catalog.catalog import Catalog
+from snakeway.catalog.deploy import deploys_sources
 from snakeway.catalog.storage import storage_url
 from snakeway.catalog.target import Target
 from snakeway.catalog.workflow import Workflow
 
-__all__ = ["Catalog", "Target", "Workflow", "storage_url"]
+__all__ = ["Catalog", "Target", "Workflow", "deploys_sources", "storage_url"]

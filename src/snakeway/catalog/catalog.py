@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from snakeway.catalog.bundle import unpack
+from snakeway.catalog.deploy import list_for_git
 from snakeway.catalog.git import Mirror
 from snakeway.catalog.gitsource import GitSource, git_source
 from snakeway.catalog.materialise import materialise
@@ -144,12 +145,17 @@ class Catalog:
         """Return the folder of a stored version, which nobody may change. Raises WorkflowNotFound."""
         return self._snapshots.path(digest)
 
-    def materialise(self, digest: str, directory: Path) -> None:
+    def materialise(self, digest: str, directory: Path, *, deployable: bool = False) -> None:
         """Put the files of a stored version into a run's directory; see :func:`materialise.materialise`.
 
-        Raises WorkflowNotFound, InvalidWorkflow, and OSError if the directory cannot be written.
+        ``deployable`` has Snakemake find all of them when it sends them elsewhere.
+
+        Raises WorkflowNotFound, InvalidWorkflow, Invalid without git, and OSError if the directory cannot be written.
         """
-        materialise(self._snapshots.path(digest), self._snapshots.index(digest), digest, directory)
+        index = self._snapshots.index(digest)
+        materialise(self._snapshots.path(digest), index, digest, directory)
+        if deployable:
+            list_for_git(directory, index)
 
     def validate(self, workflow: Workflow, config: dict[str, Any]) -> dict[str, Any]:
         """Return what Snakemake will see as configuration: the workflow's defaults with ``config`` over them.

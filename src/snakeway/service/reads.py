@@ -14,10 +14,12 @@ from snakeway.model.scheduled import Efficiency, efficiency, overall
 from snakeway.model.user import User
 from snakeway.rows import ArtifactRow, AttemptRow, AuditRow, DeliveryRow, JobRow, RunRow, now
 from snakeway.service.access import find
+from snakeway.service.livelog import LiveLogs
 from snakeway.settings import Settings
 from snakeway.store import Store, artifacts, attempts, audit, deliveries, jobs, runs, scheduled, supervisors
 from snakeway.store.page import Page
 from snakeway.store.runs import RunFilter
+from snakeway.targets import logs_for
 
 
 class Reads:
@@ -28,6 +30,7 @@ class Reads:
         self._catalog = catalog
         self._settings = settings
         self._storages = storages
+        self._live = LiveLogs()
 
     def workflows(self) -> list[Workflow]:
         """Return the catalog's workflows by name."""
@@ -123,22 +126,28 @@ class Reads:
 
     def job_log(
         self, user: User, run_id: str, attempt: int | None, number: int, source: LogSource | None = None
-    ) -> Path:
-        """Return the first of the job's log files that exists, or else its scheduler's.
+    ) -> tuple[Path, Path]:
+        """Return the first of the job's log files that exists, or else its scheduler's, and the folder it must lie in.
 
-        ``source`` wants one of the two only. Raises JobNotFound, LogNotFound.
+        ``source`` wants one of the two only. Raises JobNotFound, LogNotFound, and Unavailable where the scheduler's is
+        not in a file and cannot be had now.
         """
         job, row = self.job(user, run_id, attempt, number)
-        if source is LogSource.SCHEDULER:
-            path = self._inside(run_id, job.scheduler_log) if job.scheduler_log else None
-            if path is None:
-                raise LogNotFound(f"no scheduler keeps a log of job {number} of attempt {row.number}, or not yet")
-            return path
-        names = job.logs if source is LogSource.RULE or not job.scheduler_log else [*job.logs, job.scheduler_log]
-        for name in names:
+        root = self.directory(run_id).path
+        for name in job.logs if source is not LogSource.SCHEDULER else ():
             path = self._inside(run_id, name)
             if path is not None:
-                return path
+                return path, root
+        if source is not LogSource.RULE and job.scheduler_log:
+            path = self._inside(run_id, job.scheduler_log)
+            if path is not None:
+                return path, root
+            logs = logs_for(row.executor or "")
+            live = self._live.file(logs, run_id, job.external_id) if logs is not None and job.external_id else None
+            if live is not None:
+                return live, self._live.root
+        if source is LogSource.SCHEDULER:
+            raise LogNotFound(f"no scheduler keeps a log of job {number} of attempt {row.number}, or not yet")
         why = "its rule declares no 'log:'" if not job.logs else f"{', '.join(job.logs)} is not there"
         raise LogNotFound(f"job {number} of attempt {row.number} has no log: {why}; its output may be in the run's log")
 

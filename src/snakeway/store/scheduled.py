@@ -74,6 +74,13 @@ def account_without_books(tx: Transaction, attempt_id: str) -> None:
     )
 
 
+def logs(tx: Transaction, attempt_id: str) -> Sequence[tuple[str, str]]:
+    """Return (external id, where its log is to be) of the attempt's jobs that a scheduler had: one pass over them."""
+    query = select(JobRow.external_id, JobRow.scheduler_log).where(col(JobRow.attempt_id) == attempt_id)
+    query = query.where(col(JobRow.external_id).is_not(None), col(JobRow.scheduler_log).is_not(None)).distinct()
+    return [(external_id, log) for external_id, log in tx.exec(query).all() if external_id and log]
+
+
 def of_rules(tx: Transaction, attempt_id: str) -> dict[str, list[Scheduled]]:
     """Return rule -> what the scheduler says of its jobs that succeeded: one pass over the attempt's jobs."""
     query = select(JobRow.rule, JobRow.scheduled).where(

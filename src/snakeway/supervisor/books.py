@@ -14,8 +14,9 @@ from snakeway.model.scheduled import Scheduled
 from snakeway.rows import AttemptRow, now
 from snakeway.settings import Settings
 from snakeway.store import Store, jobs, runs, scheduled
+from snakeway.supervisor.joblogs import JobLogs
 from snakeway.supervisor.judge import diagnosis_of, judge_job
-from snakeway.targets import Scheduler
+from snakeway.targets import Scheduler, logs_for
 from snakeway.wire import SCHEDULER_LOG_BYTES, SCHEDULER_LOG_LINES, tail
 
 log = logging.getLogger(__name__)
@@ -31,6 +32,7 @@ class Books:
         self._store = store
         self._catalog = catalog
         self._settings = settings
+        self.logs = JobLogs(store, settings)
         self._asked_at: dict[str, float] = {}  # by executor, monotonic
 
     def note(self, row: AttemptRow, said: Mapping[str, Scheduled]) -> None:
@@ -91,6 +93,9 @@ class Books:
 
     def _judge(self, row: AttemptRow, job: Job) -> Failure:
         words, own = self._scheduler_log(row.run_id, job), job.log_tail or ""
+        logs = logs_for(row.executor or "")
+        if not words and logs is not None and job.external_id:
+            words = self.logs.end(logs, row.run_id, job.external_id)
         diagnosis = diagnosis_of(self._catalog, row)
         return judge_job(diagnosis, self._settings, job, None, log_tail=own, stderr_tail=words or own)
 

@@ -25,7 +25,7 @@ from snakeway.rows import AttemptRow
 from snakeway.settings import Settings
 from snakeway.store import Store, attempts, scheduled
 from snakeway.supervisor.books import Books
-from snakeway.targets import Scheduler, SchedulerAway, scheduler_for
+from snakeway.targets import Scheduler, SchedulerAway, logs_for, scheduler_for
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +47,7 @@ class Ending:
     since: float = field(default_factory=time.monotonic)
     asked_at: dict[str, float] = field(default_factory=dict)  # by external id, monotonic: when its end was asked for
     cancelled: set[str] = field(default_factory=set)
+    logs_kept: set[str] = field(default_factory=set)  # external ids
     settled: bool = False
 
 
@@ -188,6 +189,9 @@ class Clusters:
         ending.clear_since = ending.clear_since or at
         clear_s = at - ending.clear_since
         if clear_s >= ending.sure_after_s and (clear_s >= _BOOKS_PATIENCE_S or not self._books.failures_open(row)):
+            logs = logs_for(self._executor_of(row))
+            if logs is not None:
+                self._books.logs.keep(logs, row, ending.logs_kept, at - ending.since)
             if ending.sure_after_s:  # an orderly snakemake has tidied up
                 scheduler.tidy(row.run_id)
             ending.settled = True

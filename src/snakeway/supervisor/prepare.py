@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from snakeway.catalog import Catalog
+from snakeway.catalog import Catalog, deploys_sources
 from snakeway.directory import AttemptDirectory, run_directory
 from snakeway.errors import Invalid
 from snakeway.gatefile import Decision, write_decision
@@ -63,7 +63,9 @@ def prepare(
         directory.create(run.id)
     else:
         owner.make_directory(run.id)
-    catalog.materialise(attempt.digest, directory.path)
+    # git would not touch another account's directory; there jobs get what Snakemake finds by itself.
+    deployable = owner is None and deploys_sources(target.profile)
+    catalog.materialise(attempt.digest, directory.path, deployable=deployable)
     for decision in decisions:
         if owner is None:
             write_decision(directory.path, decision)

@@ -1,11 +1,11 @@
 """What differs between the places where jobs run. One module per executor; the functions here choose."""
 
-from snakeway.targets.aws_batch import AwsBatchDiagnosis, AwsBatchScheduler
-from snakeway.targets.base import Diagnosis, Scheduler, SchedulerAway
+from snakeway.targets.aws_batch import AwsBatchDiagnosis, AwsBatchLogs, AwsBatchScheduler
+from snakeway.targets.base import Diagnosis, Logs, Scheduler, SchedulerAway
 from snakeway.targets.local import LocalDiagnosis
 from snakeway.targets.slurm import SlurmDiagnosis, SlurmScheduler
 
-__all__ = ["Diagnosis", "Scheduler", "SchedulerAway", "diagnosis_for", "scheduler_for"]
+__all__ = ["Diagnosis", "Logs", "Scheduler", "SchedulerAway", "diagnosis_for", "logs_for", "scheduler_for"]
 
 _LOCAL = LocalDiagnosis()
 _DIAGNOSES: dict[str, Diagnosis] = {
@@ -13,6 +13,8 @@ _DIAGNOSES: dict[str, Diagnosis] = {
     **dict.fromkeys(("aws-batch", "snakeway-aws-batch"), AwsBatchDiagnosis()),
 }
 _SCHEDULERS: dict[str, Scheduler] = {"snakeway-slurm": SlurmScheduler(), "snakeway-aws-batch": AwsBatchScheduler()}
+
+_LOGS: dict[str, Logs] = {"snakeway-aws-batch": AwsBatchLogs()}
 
 
 def diagnosis_for(executor: str) -> Diagnosis:
@@ -27,3 +29,8 @@ def scheduler_for(executor: str) -> Scheduler | None:
     found.
     """
     return _SCHEDULERS.get(executor)
+
+
+def logs_for(executor: str) -> Logs | None:
+    """Return who has what the jobs of ``executor`` print; None where it is in files of the run, or nobody can tell."""
+    return _LOGS.get(executor)

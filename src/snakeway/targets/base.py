@@ -1,8 +1,10 @@
 """What a target's module has to be able to do."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
 from typing import Protocol
 
+from snakeway.cloudwatch import Position
 from snakeway.model.failure import Bounds, Facts, Failure
 from snakeway.model.scheduled import Scheduled
 from snakeway.owner import Owner
@@ -17,6 +19,22 @@ class Diagnosis(Protocol):
 
     def diagnose(self, facts: Facts, bounds: Bounds) -> Failure:
         """Judge one failed job; pure."""
+
+
+class Logs(Protocol):
+    """Has what jobs print, where that is in no file that we could read.
+
+    A job that is not of ``run`` has printed nothing: its id comes from events, and jobs can write those.
+    """
+
+    def keep(self, run: str, external_id: str, path: Path) -> bool:
+        """Write what a job has printed into a file, whole or not at all; False if there is nothing to write.
+
+        Raises SchedulerAway, OSError.
+        """
+
+    def more(self, run: str, external_id: str, since: Position | None) -> Iterator[tuple[bytes, Position]]:
+        """Yield what a job has printed since a position, or from the beginning. Raises SchedulerAway."""
 
 
 class Scheduler(Protocol):

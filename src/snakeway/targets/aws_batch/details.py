@@ -52,13 +52,6 @@ def detail(job: Mapping[str, Any]) -> Scheduled:
     )
 
 
-def log_of(job: Mapping[str, Any]) -> str | None:
-    """Return the name of the stream in CloudWatch that has what a job prints; that of its last attempt."""
-    container = job.get("container") or {}
-    stream = container.get("logStreamName") or _last_attempt(job).get("logStreamName")
-    return str(stream) if stream else None
-
-
 def _last_attempt(job: Mapping[str, Any]) -> Mapping[str, Any]:
     attempts = job.get("attempts") or [{}]
     return attempts[-1].get("container") or {}

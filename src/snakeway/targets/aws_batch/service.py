@@ -1,22 +1,15 @@
-"""Asks AWS Batch. Jobs are found by their names, which the executor begins with the run's id.
-
-The service is reached as the AWS programs reach it: region, keys or role, and endpoint from the environment.
-"""
+"""Asks AWS Batch. Jobs are found by their names, which the executor begins with the run's id."""
 
 import importlib.util
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
-from typing import Any
 
 from snakeway.model.scheduled import Phase, Scheduled
 from snakeway.owner import Owner
 from snakeway.targets.aws_batch import details
-from snakeway.targets.base import SchedulerAway
+from snakeway.targets.aws_batch.client import call, paged
 
 _ASKED_AT_ONCE = 100  # what DescribeJobs allows
-_CONNECT_S, _READ_S = 10, 60
-_TRIES = 3
 _TERMINATORS = 8
 _REASON = "cancelled by Snakeway"
 
@@ -36,11 +29,11 @@ class AwsBatchScheduler:
         if not runs:
             return {}
         found: dict[str, dict[str, Scheduled]] = {}
-        queues = [queue["jobQueueArn"] for queue in _pages("describe_job_queues", "jobQueues")]
+        queues = [queue["jobQueueArn"] for queue in paged("describe_job_queues", "jobQueues")]
         for run in sorted(runs):
             for queue in queues:
                 names = [{"name": "JOB_NAME", "values": [f"{run}*"]}]
-                for job in _pages("list_jobs", "jobSummaryList", jobQueue=queue, filters=names):
+                for job in paged("list_jobs", "jobSummaryList", jobQueue=queue, filters=names):
                     found.setdefault(run, {})[str(job["jobId"])] = details.summary(job)
         return found
 
@@ -49,7 +42,7 @@ class AwsBatchScheduler:
         ids = sorted(external_ids)
         found: dict[str, Scheduled] = {}
         for start in range(0, len(ids), _ASKED_AT_ONCE):
-            answer = _call("describe_jobs", jobs=ids[start : start + _ASKED_AT_ONCE])
+            answer = call("describe_jobs", jobs=ids[start : start + _ASKED_AT_ONCE])
             for job in answer["jobs"]:
                 known = details.detail(job)
                 if known.phase is Phase.ENDED:
@@ -64,46 +57,13 @@ class AwsBatchScheduler:
         del run, owner
 
         def terminate(id_: str) -> None:
-            _call("terminate_job", jobId=id_, reason=_REASON)
+            call("terminate_job", jobId=id_, reason=_REASON)
 
         with ThreadPoolExecutor(_TERMINATORS) as threads:
             list(threads.map(terminate, sorted(external_ids)))
 
     def tidy(self, run: str) -> None:
         """Have the definitions of a run's jobs forgotten, which a killed snakemake left. Raises SchedulerAway."""
-        for definition in list(_pages("describe_job_definitions", "jobDefinitions", status="ACTIVE")):
+        for definition in list(paged("describe_job_definitions", "jobDefinitions", status="ACTIVE")):
             if definition["jobDefinitionName"].startswith(f"snakeway-{run}-"):
-                _call("deregister_job_definition", jobDefinition=definition["jobDefinitionArn"])
-
-
-def _pages(operation: str, members: str, **arguments: Any) -> Iterator[Mapping[str, Any]]:
-    token: dict[str, str] = {}
-    while True:
-        answer = _call(operation, **arguments, **token)
-        yield from answer[members]
-        if not answer.get("nextToken"):
-            return
-        token = {"nextToken": answer["nextToken"]}
-
-
-def _call(operation: str, **arguments: Any) -> Mapping[str, Any]:
-    from botocore.exceptions import BotoCoreError, ClientError  # a third of a second, only where it is used
-
-    try:
-        method: Callable[..., Mapping[str, Any]] = getattr(_client(), operation)
-        return method(**arguments)
-    except ClientError as error:
-        said = error.response.get("Error", {})
-        raise SchedulerAway(f"AWS Batch, {operation}: {said.get('Code')}: {said.get('Message')}") from error
-    except BotoCoreError as error:
-        raise SchedulerAway(f"AWS Batch, {operation}: {error}") from error
-
-
-@cache
-def _client() -> Any:
-    import boto3
-    from botocore.config import Config
-
-    retries = {"mode": "standard", "total_max_attempts": _TRIES}
-    config = Config(retries=retries, connect_timeout=_CONNECT_S, read_timeout=_READ_S)
-    return boto3.client("batch", config=config)
+                call("deregister_job_definition", jobDefinition=definition["jobDefinitionArn"])

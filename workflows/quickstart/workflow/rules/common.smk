@@ -9,10 +9,8 @@ from snakemake.settings.types import DeploymentMethod
 SPECIES = config["species"]
 BATCHES = range(1, config["batches"] + 1)
 
-# Paths relative to the working directory, so that the workflow also runs with
-# --directory, and so that a moved checkout does not look like changed input.
+# Where the workflow is, as seen from the working directory: it also runs with --directory.
 ROOT = os.path.relpath(os.path.dirname(workflow.basedir))
-SCRIPTS = os.path.relpath(os.path.join(workflow.basedir, "scripts"))
 
 
 wildcard_constraints:
@@ -27,11 +25,16 @@ if config["predictor"] == config["response"]:
 
 
 def data_file():
-    """The measurements: as configured, or else that path beside the workflow."""
+    """The measurements: as configured, or else that path beside the workflow.
+
+    What comes with the workflow is part of its source, and goes with it to jobs that
+    share no disk with it.
+    """
     path = config["data"]
-    if os.path.isabs(path) or os.path.exists(path):
+    shipped = os.path.normpath(os.path.join(ROOT, path))
+    if os.path.isabs(path) or not os.path.exists(shipped):
         return path
-    return os.path.normpath(os.path.join(ROOT, path))
+    return workflow.source_path(os.path.join("..", "..", path))
 
 
 def interpreter(wildcards, resources):
