@@ -185,6 +185,7 @@ class AttemptRow(Table, table=True):
     executor: str | None = Field(default=None, max_length=255)
     # Likewise where the target keeps the run's files, see catalog/storage.py; null: in the run's directory.
     storage_url: str | None = Field(default=None, sa_column=Column(Text))
+    image: str | None = Field(default=None, sa_column=Column(Text))  # that jobs run in, where they run in containers
     digest: str = Field(max_length=71)
     config: dict[str, Any] = _json(dict)
     overrides: dict[str, Any] = _json(dict)

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 NAMES = ("start", "profile", "plugin", "api", "intake", "memory", "spans", "shipping", "uploads")
-BY_NAME_ONLY = ("slurm",)  # needs root and Debian's packages of Slurm
+BY_NAME_ONLY = ("slurm", "aws_batch")  # need root and Debian's packages of Slurm and of containers
 
 
 def main() -> None:

@@ -100,12 +100,17 @@ def test_by_hand_and_by_the_service_the_same_is_made_and_recorded(
         assert job["submitted_at"] <= job["started_at"] <= job["ended_at"]
 
 
-def test_a_rerun_executes_only_what_is_missing(
+def test_a_rerun_executes_only_what_is_missing_in_the_image_that_was_asked_for(
     batch: Aws, batch_server: StartServer, workflows: Callable[..., Path]
 ) -> None:
     server = batch_server(workflows_dir=workflows(half=steps(2, UNTIL_GOOD)))
-    run_id = server.submit("half", target="quick")
-    run = server.end_of(run_id, timeout_s=END_S)
+    another = f"{batch.image.rpartition(':')[0]}:another"
+    batch.containers.run("tag", batch.image, another)
+    with batch.recorded() as recording:
+        run_id = server.submit("half", target="quick", image="another")
+        run = server.end_of(run_id, timeout_s=END_S)
+        (definition,) = recording.requests("registerjobdefinition")
+    assert definition["containerProperties"]["image"] == another
     assert run["state"] == "failed"
     (failed,) = [job for job in server.jobs(run_id) if job["state"] == "failed"]
     assert failed["wildcards"] == {"i": "1"}
@@ -118,6 +123,7 @@ def test_a_rerun_executes_only_what_is_missing(
     again = [(job["rule"], job["wildcards"]) for job in server.jobs(run_id, attempt=2)]
     assert sorted(rule for rule, _ in again) == ["all", "step", "sum"]
     assert ("step", {"i": "1"}) in again
+    assert [attempt["image"] for attempt in server.get(f"/runs/{run_id}/attempts")["items"]] == [another, another]
     assert left(batch, run_id) == []
 
 

@@ -1,5 +1,8 @@
 """kill -9 while jobs are on AWS Batch: no container of a run that has ended goes on, and no job definition is left."""
 
+import os
+import random
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +14,36 @@ from tests.e2e.test_crashes import kill
 from tests.support.aws import Aws
 from tests.support.waiting import wait_until
 
-pytestmark = [pytest.mark.xdist_group("aws"), pytest.mark.timeout(1500)]
+# A longer drill: AWS_DRILL_JOBS=100 AWS_DRILL_KILLS=20 make test ARGS="-k killed_again_and_again_on_aws"
+JOBS = int(os.environ.get("AWS_DRILL_JOBS", "8"))
+KILLS = int(os.environ.get("AWS_DRILL_KILLS", "2"))
+
+pytestmark = [pytest.mark.xdist_group("aws"), pytest.mark.timeout(1500 + 60 * JOBS + 120 * KILLS)]
+
+
+def test_killed_again_and_again_on_aws_a_run_ends_right(
+    batch: Aws, batch_server: StartServer, workflows: Callable[..., Path]
+) -> None:
+    choose = random.Random(JOBS)
+    settings = {"SNAKEWAY_MAX_RECOVERIES": str(3 * KILLS)}
+    server = batch_server(workflows_dir=workflows(steps=steps(JOBS)), settings=settings)
+    run_id = server.submit("steps", target="quick")
+    for number in range(KILLS):
+        before = (number * JOBS) // (KILLS + 1)
+        wait_until(
+            lambda wanted=before: len(batch.keys(f"runs/{run_id}/steps/")) >= wanted or None,
+            timeout_s=END_S,
+            what=f"{before} finished jobs; the server's log is {server.log}",
+        )
+        kill(server, choose.choice(["server", "forkserver", "shim", "snakemake"]))
+    run = server.end_of(run_id, timeout_s=END_S + 60 * JOBS)
+    assert batch.containers.containers(run_id) == []  # at this moment
+    assert run["state"] == "succeeded", run
+    assert batch.objects(f"runs/{run_id}/")["sum.txt"] == "".join(f"{i}\n" for i in range(JOBS)).encode()
+    assert left(batch, run_id) == []
+    attempts = server.get(f"/runs/{run_id}/attempts")["items"]
+    assert {attempt["state"] for attempt in attempts[:-1]} <= {"lost"}
+    print(f"{len(attempts)} attempts;", Counter(job["status"] for job in batch.jobs(run_id)))
 
 
 def test_what_runs_when_snakemake_is_killed_counts_and_a_recovery_does_the_rest(

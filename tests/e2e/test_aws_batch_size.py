@@ -18,9 +18,10 @@ from tests.support.server import ROOT
 
 pytestmark = [pytest.mark.xdist_group("aws"), pytest.mark.timeout(3000)]
 
-# The sizes that were measured: AWS_JOBS=100 AWS_BATCHES=12 make test ARGS="-k aws_batch_size"
-JOBS = int(os.environ.get("AWS_JOBS", "10"))
-BATCHES = int(os.environ.get("AWS_BATCHES", "1"))
+# The sizes that were measured: AWS_JOBS=100 AWS_SPECIES=3 AWS_BATCHES=12 make test ARGS="-k aws_batch_size"
+JOBS = int(os.environ.get("AWS_JOBS", "4"))
+BATCHES = int(os.environ.get("AWS_BATCHES", "2"))
+SPECIES = ["Adelie", "Gentoo", "Chinstrap"][: int(os.environ.get("AWS_SPECIES", "1"))]
 RESULTS = ("results/table.csv", "results/figure.svg")
 
 
@@ -36,15 +37,15 @@ def test_the_quickstart_on_aws_batch_is_the_same_by_hand_and_by_the_service(
     batch: Aws, batch_server: StartServer, batch_profiles: Path, tmp_path: Path
 ) -> None:
     server = batch_server()
-    run_id = server.submit("quickstart", target="quick", config={"batches": BATCHES})
+    run_id = server.submit("quickstart", target="quick", config={"batches": BATCHES, "species": SPECIES})
     hand = Hand(tmp_path / "login", checkout(tmp_path / "quickstart"), batch, batch_profiles / "quick")
     hand.env |= {"SNAKEWAY_URL": server.url}
-    done = hand.snakemake("--config", f"batches={BATCHES}")
+    done = hand.snakemake("--config", f"batches={BATCHES}", f"species={SPECIES}")
     assert done.returncode == 0, done.stderr
-    run = server.end_of(run_id, timeout_s=END_S + 30 * BATCHES)
+    run = server.end_of(run_id, timeout_s=END_S + 30 * BATCHES * len(SPECIES))
     assert run["state"] == "succeeded", run
     assert by_place(server.jobs(run_id)) == by_place(server.jobs(hand.run_id))
-    assert sum(job["external_id"] is not None for job in server.jobs(run_id)) == 10 + 3 * BATCHES
+    assert sum(job["external_id"] is not None for job in server.jobs(run_id)) == len(SPECIES) * (3 + BATCHES) + 1
     ours, theirs = batch.objects(f"runs/{run_id}/"), batch.objects("login/")
     for name in RESULTS:
         assert ours[name] == theirs[name]

@@ -49,6 +49,7 @@ def test_a_submitted_run_is_queued_and_found(api: Api) -> None:
         "until": [],
         "forcerun": [],
         "forceall": False,
+        "image": None,
     }
 
 
@@ -75,6 +76,8 @@ BAD_BODIES: list[tuple[Any, str, str | None]] = [
     ({"workflow": "plain", "note": "x" * 10_001}, "invalid_request", "note"),
     ({"workflow": "plain", "note": "a\0b"}, "invalid_request", "note"),
     ({"workflow": "plain", "config": {"a\0": 1}}, "invalid_request", "config"),
+    ({"workflow": "plain", "image": "1.4"}, "invalid_request", "image"),  # its target has no containers
+    ({"workflow": "plain", "image": "-x"}, "invalid_request", "image"),
     ({"workflow": "plain", "set_threads": {"all": 0}}, "invalid_request", "set_threads"),
     ({"workflow": "plain", "set_threads": {"all": True}}, "invalid_request", "set_threads"),
     ({"workflow": "plain", "set_resources": {"all": {"mem": "x()"}}}, "invalid_request", "set_resources.all.mem"),

@@ -78,18 +78,22 @@ class Aws:
     def objects(self, prefix: str = "") -> dict[str, bytes]:
         """Return the bucket's objects below a prefix, by what follows it."""
         s3 = self.client("s3")
-        found = s3.list_objects_v2(Bucket=BUCKET, Prefix=prefix).get("Contents", [])
         return {
-            item["Key"].removeprefix(prefix): s3.get_object(Bucket=BUCKET, Key=item["Key"])["Body"].read()
-            for item in found
+            key.removeprefix(prefix): s3.get_object(Bucket=BUCKET, Key=key)["Body"].read() for key in self.keys(prefix)
         }
+
+    def keys(self, prefix: str) -> list[str]:
+        """Return the keys of the objects below a prefix."""
+        pages = self.client("s3").get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=prefix)
+        return [item["Key"] for page in pages for item in page.get("Contents", ())]
 
     def jobs(self, run: str) -> list[dict[str, Any]]:
         """Return the details of all jobs of a run."""
         batch = self.client("batch")
         filters = [{"name": "JOB_NAME", "values": [f"{run}*"]}]
         ids = [job["jobId"] for job in batch.list_jobs(jobQueue=QUEUE, filters=filters)["jobSummaryList"]]
-        return list(batch.describe_jobs(jobs=ids)["jobs"]) if ids else []
+        found = [batch.describe_jobs(jobs=ids[start : start + 100])["jobs"] for start in range(0, len(ids), 100)]
+        return [job for jobs in found for job in jobs]
 
     def printed(self, stream: str) -> str:
         """Return what CloudWatch has of a container."""

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from snakeway.catalog.effective import effective
 from snakeway.catalog.storage import storage_url
 from snakeway.catalog.target import Target, Targets
 from snakeway.errors import InvalidTarget
@@ -21,11 +22,15 @@ def target(tmp_path: Path, text: str) -> Target:
     return Targets(tmp_path).get("there")
 
 
+def place(target: Target, env: dict[str, str]) -> str | None:
+    return storage_url(effective(target, RUN, env), env)
+
+
 def test_the_shipped_target_keeps_each_run_below_its_id() -> None:
     shipped = Targets(ROOT / "profiles").get("aws-batch")
     env = {**os.environ, "SNAKEMAKE_S3_PREFIX": "s3://lab/runs", "SNAKEMAKE_STORAGE_S3_ENDPOINT_URL": "http://x:1"}
-    assert storage_url(shipped, RUN, env) == f"s3://lab/runs/{RUN}?endpoint=http%3A%2F%2Fx%3A1"
-    assert storage_url(Targets(ROOT / "profiles").get("local"), RUN, env) is None
+    assert place(shipped, env) == f"s3://lab/runs/{RUN}?endpoint=http%3A%2F%2Fx%3A1"
+    assert place(Targets(ROOT / "profiles").get("local"), env) is None
 
 
 @pytest.mark.parametrize(
@@ -41,11 +46,11 @@ def test_the_shipped_target_keeps_each_run_below_its_id() -> None:
     ],
 )
 def test_what_a_profile_says(tmp_path: Path, text: str, expected: str | None) -> None:
-    assert storage_url(target(tmp_path, text), RUN, {**os.environ, "HERE": "there"}) == expected
+    assert place(target(tmp_path, text), {**os.environ, "HERE": "there"}) == expected
 
 
 @pytest.mark.parametrize(("expression", "why"), [("?nowhere", "nowhere"), ("?1 +", "syntax")])
 def test_an_expression_that_cannot_be_evaluated_is_told(tmp_path: Path, expression: str, why: str) -> None:
     broken = target(tmp_path, f"__use_yte__: true\n{S3}default-storage-prefix: {expression}\n")
     with pytest.raises(InvalidTarget, match=f"(?i)target 'there': an expression cannot be evaluated: .*{why}"):
-        storage_url(broken, RUN, os.environ)
+        effective(broken, RUN, os.environ)

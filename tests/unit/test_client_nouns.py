@@ -73,6 +73,7 @@ def attempt(**changes: Any) -> dict[str, Any]:
         "reason": "submit",
         "dry_run": False,
         "target": "local",
+        "image": None,
         "digest": "sha256:10e67f937865",
         "config": {"batches": 2, "model": {"seed": 1, "kind": "ols"}},
         "overrides": {

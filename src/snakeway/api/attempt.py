@@ -67,6 +67,7 @@ class AttemptOverrides(Struct, frozen=True):
     until: list[str] = []
     forcerun: list[str] = []
     forceall: bool = False
+    image: str | None = None
 
 
 class Attempt(Struct, frozen=True):
@@ -79,6 +80,7 @@ class Attempt(Struct, frozen=True):
     reason: Annotated[AttemptReason, Meta(description="Why there is this attempt.")]
     dry_run: bool
     target: str
+    image: Annotated[str | None, Meta(description="That jobs run in, where the target runs them in containers.")]
     digest: Annotated[str, Meta(description="Version of the workflow.")]
     config: dict[str, Any]
     overrides: AttemptOverrides
@@ -112,6 +114,7 @@ class Attempt(Struct, frozen=True):
             reason=row.reason,
             dry_run=row.dry_run,
             target=row.target,
+            image=row.image,
             digest=row.digest,
             config=row.config,
             overrides=_overrides(row.overrides),
@@ -136,7 +139,7 @@ class Attempt(Struct, frozen=True):
 def _overrides(data: dict[str, Any]) -> AttemptOverrides:
     known = Overrides.from_json(data)
     return AttemptOverrides(
-        known.set_resources, known.set_threads, known.targets, known.until, known.forcerun, known.forceall
+        known.set_resources, known.set_threads, known.targets, known.until, known.forcerun, known.forceall, known.image
     )
 
 
@@ -208,6 +211,7 @@ EXAMPLE = Attempt(
     reason=AttemptReason.RERUN,
     dry_run=False,
     target="local",
+    image=None,
     digest=EXAMPLE_DIGEST,
     config={"species": ["Adelie", "Gentoo"]},
     overrides=AttemptOverrides(set_resources={"fit": {"mem_mb": 4000}}),

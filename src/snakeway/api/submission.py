@@ -58,11 +58,27 @@ class _Changes(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
     until: Annotated[Names, Meta(description="Rules or files to stop at.")] = []
     forcerun: Annotated[Names, Meta(description="Rules or files to make again.")] = []
     forceall: Annotated[bool, Meta(description="Whether to make everything again.")] = False
+    image: Annotated[
+        Name | None,
+        Meta(
+            description="Image that jobs run in, where the target runs them in containers; a tag alone is one of the "
+            "target's image. A re-run keeps it.",
+            examples=["1.4"],
+        ),
+    ] = None
     dry_run: Annotated[bool, Meta(description="Whether only to say what would run.")] = False
 
     def overrides(self) -> Overrides:
         """Return them as the model knows them."""
-        return Overrides(self.set_resources, self.set_threads, self.targets, self.until, self.forcerun, self.forceall)
+        return Overrides(
+            self.set_resources,
+            self.set_threads,
+            self.targets,
+            self.until,
+            self.forcerun,
+            self.forceall,
+            self.image,
+        )
 
 
 class RunRequest(_Changes, frozen=True, kw_only=True):

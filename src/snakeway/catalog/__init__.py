@@ -2,7 +2,8 @@
 
     catalog.py      Catalog, the one way in
     workflow.py     what a workflow's folder says: Snakefile, description, schema, defaults
-    target.py       what a profile's folder says; storage.py: where it keeps the files of a run
+    target.py       what a profile's folder says
+    effective.py    what a profile comes to for a run; storage.py: where it keeps the run's files
     tree.py         the files of a folder and their digest; ignore.py: those that do not count
     snapshot.py     copies that never change, by digest
     materialise.py  such a copy into the directory of a run
@@ -16,8 +17,9 @@ Other packages use the names below only.
 
 from snakeway.catalog.catalog import Catalog
 from snakeway.catalog.deploy import deploys_sources
+from snakeway.catalog.effective import effective
 from snakeway.catalog.storage import storage_url
 from snakeway.catalog.target import Target
 from snakeway.catalog.workflow import Workflow
 
-__all__ = ["Catalog", "Target", "Workflow", "deploys_sources", "storage_url"]
+__all__ = ["Catalog", "Target", "Workflow", "deploys_sources", "effective", "storage_url"]

@@ -80,6 +80,14 @@ ForceRun = Annotated[
     ),
 ]
 ForceAll = Annotated[bool, typer.Option("--forceall", "-F", help="Execute everything again.")]
+Image = Annotated[
+    str | None,
+    typer.Option(
+        "--image",
+        metavar="TAG",
+        help="Image for the jobs, where they run in containers: a tag of the target's image, or another image.",
+    ),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", "-n", help="Only find out what would be executed.")]
 AttemptOption = Annotated[
     int | None,

@@ -149,6 +149,7 @@ def describe(attempt: "Attempt", before: "Attempt | None", executed: str) -> Ite
     yield "state", "paused" if attempt["gates_only"] else attempt["state"]
     yield "why", _why(attempt)
     yield "target", attempt["target"]
+    yield "image", attempt["image"] or ""
     yield "executed", executed
     yield "changed", "; ".join(_changes(attempt, before)) if before else ""
     yield "options", ", ".join(f"{name}={output.clean(value)}" for name, value in attempt["overrides"].items() if value)

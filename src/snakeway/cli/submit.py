@@ -56,6 +56,7 @@ def submit(
     until: options.Until = None,
     forcerun: options.ForceRun = None,
     forceall: options.ForceAll = False,
+    image: options.Image = None,
     label: Annotated[
         list[str] | None, typer.Option("--label", "-l", metavar="KEY=VALUE", help="Label of the run. Can be repeated.")
     ] = None,
@@ -88,7 +89,7 @@ def submit(
     body: Submission = {
         "target": target or "local",
         "config": _config(config, configfile, {}),
-        **_overrides(set_resources, set_threads, targets, until, forcerun, forceall),  # type: ignore[typeddict-item]
+        **_overrides(set_resources, set_threads, targets, until, forcerun, forceall, image),  # type: ignore[typeddict-item]
         "labels": values.labels(label or []),
         "note": note,
         "dry_run": dry_run,
@@ -122,6 +123,7 @@ def rerun(
     until: options.Until = None,
     forcerun: options.ForceRun = None,
     forceall: options.ForceAll = False,
+    image: options.Image = None,
     apply_suggestions: Annotated[
         bool,
         typer.Option(
@@ -144,7 +146,7 @@ def rerun(
     what is not named stays as it is. Prints the plan. When the output is not a terminal, the columns are: rule,
     number of jobs, reasons.
     """
-    changes = _overrides(set_resources, set_threads, targets or [], until, forcerun, forceall)
+    changes = _overrides(set_resources, set_threads, targets or [], until, forcerun, forceall, image)
     with connect() as client:
         found = find_run(client, run)
         body: Rerun = {
@@ -251,8 +253,10 @@ def _overrides(
     until: list[str] | None,
     forcerun: list[str] | None,
     forceall: bool,
+    image: str | None,
 ) -> "Overrides":
     return {
+        **({"image": image} if image is not None else {}),
         "set_resources": values.resources(set_resources or []),
         "set_threads": values.threads(set_threads or []),
         "targets": targets,

@@ -77,6 +77,7 @@ class Overrides(TypedDict, total=False):
     until: list[str]
     forcerun: list[str]
     forceall: bool
+    image: str | None
 
 
 class PlannedJob(TypedDict):
@@ -126,6 +127,7 @@ class Attempt(TypedDict):
     reason: str
     dry_run: bool
     target: str
+    image: str | None
     digest: str
     config: dict[str, Any]
     overrides: Overrides

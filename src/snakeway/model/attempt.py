@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Any
 
 from snakeway.errors import Invalid
+from snakeway.model.image import check_image
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _QUANTITY = re.compile(r"\d{1,18}(\.\d{1,6})?\s?[A-Za-z]{0,8}", re.ASCII)
@@ -92,6 +93,7 @@ class Overrides:
     until: list[str] = field(default_factory=list)
     forcerun: list[str] = field(default_factory=list)
     forceall: bool = False
+    image: str | None = None  # or a tag of the target's image, see model/image.py
 
     def check(self) -> None:
         """Raise Invalid unless every value is what it claims to be.
@@ -99,6 +101,8 @@ class Overrides:
         Snakemake evaluates a resource given as text as a Python expression, and takes what begins with a dash for an
         option; so only plain numbers, sizes and times ("4GB", "2h") and plain words pass, which are quoted for it.
         """
+        if self.image is not None:
+            check_image(self.image)
         for rule, resources in self.set_resources.items():
             _check_name(rule, "set_resources")
             for name, value in resources.items():

@@ -4,8 +4,8 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from typing import BinaryIO
 
 from sqlalchemy.exc import IntegrityError
@@ -13,11 +13,11 @@ from sqlalchemy.exc import IntegrityError
 from snakeway import ids, removal
 from snakeway.blobs import Storages
 from snakeway.catalog import Catalog, Workflow
-from snakeway.errors import IdempotencyConflict, Invalid, NoSuggestion, RunActive, RunEnded
-from snakeway.model import failure as failures
+from snakeway.errors import IdempotencyConflict, Invalid, RunActive, RunEnded
 from snakeway.model import run as run_rules
 from snakeway.model.attempt import ENDED, AttemptReason, AttemptState, Overrides
 from snakeway.model.audit import AuditAction
+from snakeway.model.image import OPTION
 from snakeway.model.retention import Rule
 from snakeway.model.run import RunState
 from snakeway.model.user import Action, User
@@ -28,7 +28,7 @@ from snakeway.service.access import check_ended, check_ours, find
 from snakeway.service.gates import Gates
 from snakeway.service.inputs import Inputs
 from snakeway.service.outside import Outside
-from snakeway.service.submission import Rerun, Submission, check, new_run
+from snakeway.service.submission import Rerun, Submission, check, new_run, with_suggestions
 from snakeway.service.used import pin, used_by
 from snakeway.settings import Settings
 from snakeway.store import Store, Transaction, attempts, gates, runs
@@ -77,7 +77,7 @@ class Commands:
         workflow = self._workflow(submission)
         used = used_by(self._store, user.id, submission.config)
         self._catalog.validate(workflow, used.config)
-        self._catalog.target(submission.target)
+        self._check_place(submission.target, submission.overrides)
         run = new_run(user, submission, workflow, traceparent)
         attempt = AttemptRow(
             id=ids.new_id(),
@@ -155,7 +155,7 @@ class Commands:
         used = used_by(self._store, run.owner, rerun.config or {})
         if rerun.config is not None:
             self._catalog.validate(version, used.config)
-        self._catalog.target(rerun.target or run.target)
+        self._check_place(rerun.target or run.target, rerun.overrides)
         with self._store.write() as tx:
             run = find(tx, user, run_id, Action.CONTROL, lock=True)
             attempt = self._next_attempt(tx, run, rerun, version)
@@ -224,6 +224,11 @@ class Commands:
         log.info("user %s has sent workflow %r, %s", user.id, name, workflow.digest)
         return workflow
 
+    def _check_place(self, name: str, overrides: Overrides) -> None:
+        target = self._catalog.target(name)
+        if overrides.image is not None and not target.profile.get(OPTION):
+            raise Invalid(f"the jobs of target {name!r} have no image that could be another one", field="image")
+
     def _workflow(self, submission: Submission) -> Workflow:
         if submission.bundle is not None:
             return self._catalog.bundle(submission.bundle, submission.workflow)
@@ -249,7 +254,9 @@ class Commands:
         earlier = attempts.of_run(tx, run.id)
         if any(attempt.state not in ENDED for attempt in earlier):
             raise RunActive(f"run {run.id} has a dry run under way; try again when it has ended")
-        overrides = _with_suggestions(run, earlier, rerun) if rerun.apply_suggestions else rerun.overrides
+        overrides = with_suggestions(run, earlier, rerun) if rerun.apply_suggestions else rerun.overrides
+        if overrides.image is None and rerun.target is None:
+            overrides = replace(overrides, image=Overrides.from_json(earlier[-1].overrides).image)
         attempt = AttemptRow(
             id=ids.new_id(),
             run_id=run.id,
@@ -282,16 +289,3 @@ class Commands:
             if found is None or found.plan is not None or found.state in ENDED or time.monotonic() > deadline:
                 return found or attempt
             time.sleep(_PLAN_POLL_S)
-
-
-def _with_suggestions(run: RunRow, earlier: Sequence[AttemptRow], rerun: Rerun) -> Overrides:
-    """Return the overrides of an attempt that is to cure what the newest one failed of."""
-    newest = next((attempt for attempt in reversed(earlier) if not attempt.dry_run), earlier[-1])
-    if newest.suggestion is None:
-        raise NoSuggestion(
-            f"nothing is known that would cure attempt {newest.number} of run {run.id}: "
-            f"{newest.error or 'it did not fail'}"
-        )
-    overrides = failures.apply(newest.suggestion, Overrides.from_json(newest.overrides), rerun.overrides)
-    overrides.check()  # the names of rules come from events, which jobs can write
-    return overrides

@@ -1,16 +1,18 @@
 """What users ask for: a new run, or another attempt of one."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from snakeway import ids
 from snakeway.catalog import Workflow
-from snakeway.errors import Invalid
+from snakeway.errors import Invalid, NoSuggestion
+from snakeway.model import failure as failures
 from snakeway.model.attempt import Overrides
 from snakeway.model.run import RunState
 from snakeway.model.user import User
-from snakeway.rows import RunRow, now
+from snakeway.rows import AttemptRow, RunRow, now
 
 _MAX_LABELS = 32
 _MAX_NOTE = 10_000
@@ -85,3 +87,16 @@ def new_run(user: User, submission: Submission, workflow: Workflow, traceparent:
         traceparent=traceparent,
         created_at=now(),
     )
+
+
+def with_suggestions(run: RunRow, earlier: Sequence[AttemptRow], rerun: Rerun) -> Overrides:
+    """Return the overrides of an attempt that is to cure what the newest one failed of."""
+    newest = next((attempt for attempt in reversed(earlier) if not attempt.dry_run), earlier[-1])
+    if newest.suggestion is None:
+        raise NoSuggestion(
+            f"nothing is known that would cure attempt {newest.number} of run {run.id}: "
+            f"{newest.error or 'it did not fail'}"
+        )
+    overrides = failures.apply(newest.suggestion, Overrides.from_json(newest.overrides), rerun.overrides)
+    overrides.check()  # the names of rules come from events, which jobs can write
+    return overrides

@@ -8,6 +8,7 @@ from typing import Any
 from snakeway import wire
 from snakeway.directory import AttemptDirectory
 from snakeway.model.attempt import Overrides, is_quantity
+from snakeway.model.image import OPTION
 from snakeway.supervisor.shim import Step
 from snakeway.supervisor.stop import Graces
 
@@ -33,6 +34,7 @@ class Order:
     graces: Graces
     traceparent: str | None = None
     snakemake: str | None = None  # a program of the target's own
+    image: str | None = None  # for jobs, instead of the profile's
 
 
 def build(order: Order) -> dict[str, Any]:
@@ -69,6 +71,8 @@ def _base(order: Order) -> list[str]:
     if order.has_config:
         argv += ["--configfile", str(order.attempt.config)]
     options = order.profile_options
+    if order.image is not None:
+        argv += [f"--{OPTION}", order.image]
     if "cores" not in options and "jobs" not in options:
         argv += ["--cores", "all"]
     return argv

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 
 from snakeway import ids
 from snakeway.blobs import Storages
-from snakeway.catalog import Catalog, storage_url
+from snakeway.catalog import Catalog
 from snakeway.errors import SnakewayError, Unavailable
 from snakeway.gatefile import Decision
 from snakeway.model.attempt import AttemptReason
@@ -27,7 +27,7 @@ from snakeway.supervisor.cluster import Clusters
 from snakeway.supervisor.end import end
 from snakeway.supervisor.judge import diagnosis_of
 from snakeway.supervisor.outside import OutsideWatch
-from snakeway.supervisor.prepare import prepare
+from snakeway.supervisor.prepare import Prepared, prepare
 from snakeway.supervisor.report import Report
 from snakeway.supervisor.stage import Stager
 from snakeway.supervisor.warm import Launcher
@@ -202,7 +202,7 @@ class Supervisor:
         try:
             traceparent = self._report.attempt_traceparent(run, row)
             prepared = prepare(run, row, earlier, decisions, unmade, self._catalog, self._settings, traceparent)
-            self._note_place(row)
+            self._note_place(row, prepared)
             self._delivered(row, decisions)
             if not self._stager.is_staged(run, row):
                 return  # looked at again at the next tick
@@ -219,13 +219,12 @@ class Supervisor:
             # The forkserver was killed, or the machine has no room for a process: tried again after a grace.
             log.warning("could not launch attempt %s: %s", row.id, error)
 
-    def _note_place(self, row: AttemptRow) -> None:
+    def _note_place(self, row: AttemptRow, prepared: Prepared) -> None:
         # Crash before this: nothing was launched. After it: whoever comes next knows where jobs and files are.
-        target = self._catalog.target(row.target)
-        row.executor = target.executor
-        row.storage_url = storage_url(target, row.run_id, os.environ)
+        row.executor, row.storage_url, row.image = prepared.executor, prepared.storage_url, prepared.image
+        place = {"executor": row.executor, "storage_url": row.storage_url, "image": row.image}
         with self._store.write() as tx:
-            attempts.note(tx, row.id, self.id, executor=row.executor, storage_url=row.storage_url)
+            attempts.note(tx, row.id, self.id, **place)
 
     def _delivered(self, row: AttemptRow, decisions: Sequence[Decision]) -> None:
         # Crash before this: another attempt is queued behind this one, which finds nothing to do.

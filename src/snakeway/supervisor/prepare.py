@@ -13,12 +13,13 @@ from typing import Any
 
 import yaml
 
-from snakeway.catalog import Catalog, deploys_sources
+from snakeway.catalog import Catalog, deploys_sources, effective, storage_url
 from snakeway.directory import AttemptDirectory, run_directory
 from snakeway.errors import Invalid
 from snakeway.gatefile import Decision, write_decision
 from snakeway.model.attempt import AttemptState, Overrides
 from snakeway.model.failure import FailureKind
+from snakeway.model.image import OPTION, image_for
 from snakeway.model.input import resolved
 from snakeway.owner import Owner, carried, of_directory, of_person
 from snakeway.rows import AttemptRow, GateRow, RunRow
@@ -36,6 +37,9 @@ class Prepared:
     owner: Owner | None  # who runs it; None: the service
     command: dict[str, Any]
     config: str | None
+    executor: str  # of the target
+    storage_url: str | None  # where the run's files are, None: in its directory
+    image: str | None  # that jobs run in, where they run in containers
 
 
 def prepare(
@@ -57,6 +61,9 @@ def prepare(
     when the disk or sudo says no.
     """
     target = catalog.target(attempt.target)
+    options = effective(target, run.id, os.environ)
+    usual, asked = options.get(OPTION), Overrides.from_json(attempt.overrides).image
+    image = image_for(str(usual), asked) if usual else None
     directory = run_directory(settings.data_dir, run.id)
     owner = _owner_of(run, settings)
     if owner is None:
@@ -88,6 +95,7 @@ def prepare(
         graces=Graces(settings.stop_interrupt_grace_s, settings.stop_kill_grace_s),
         traceparent=traceparent,
         snakemake=target.snakemake,
+        image=image if asked is not None else None,
     )
     chosen = resolved(attempt.config, {each["id"]: each["path"] for each in run.inputs})
     config = yaml.safe_dump(chosen, sort_keys=False, allow_unicode=True) if chosen else None
@@ -96,7 +104,7 @@ def prepare(
         write_order(folder, content, config)
     else:
         content["env"] = carried(os.environ, settings.owner_environment) | content["env"]
-    return Prepared(folder, owner, content, config)
+    return Prepared(folder, owner, content, config, target.executor, storage_url(options, os.environ), image)
 
 
 def _owner_of(run: RunRow, settings: Settings) -> Owner | None:

@@ -112,6 +112,7 @@ def upgrade() -> None:
         sa.Column("target", sa.String(length=255), nullable=False),
         sa.Column("executor", sa.String(length=255), nullable=True),
         sa.Column("storage_url", sa.Text(), nullable=True),
+        sa.Column("image", sa.Text(), nullable=True),
         sa.Column("digest", sa.String(length=71), nullable=False),
         sa.Column("config", sa.JSON(), nullable=False),
         sa.Column("overrides", sa.JSON(), nullable=False),
