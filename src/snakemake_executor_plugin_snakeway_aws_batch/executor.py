@@ -9,6 +9,7 @@ merged and not released: 36, 40, 41). What AWS alone can show, the spot market a
 - One question for the states of 100 jobs (the plugin: one for each). A job that AWS does not know any more has failed
   after a grace (the plugin: is asked for without end). Jobs that have ended are not terminated (the plugin: all are).
 - Job definitions are shared by jobs, hold no command, and are gone at the end. See `definitions`.
+- What a killed snakemake's jobs go on to make is not made again by the attempt that recovers it. See `resume`.
 - Names of jobs begin with the run's id, and it is a tag, so that whoever comes after a crash finds all of them.
 - No secret gets into a job definition (the plugin: all variables do). See `environment`.
 - A job whose machine was taken away is started again by AWS Batch itself.
@@ -56,6 +57,7 @@ from snakemake_executor_plugin_snakeway_aws_batch.logs import Logs
 from snakemake_executor_plugin_snakeway_aws_batch.order import Orders
 from snakemake_executor_plugin_snakeway_aws_batch.patience import FAULTS, words
 from snakemake_executor_plugin_snakeway_aws_batch.queues import Queues
+from snakemake_executor_plugin_snakeway_aws_batch.resume import Resume
 from snakemake_executor_plugin_snakeway_aws_batch.settings import ExecutorSettings, checked, pairs
 from snakemake_executor_plugin_snakeway_aws_batch.states import Seen, Unknown, read
 from snakemake_executor_plugin_snakeway_aws_batch.submit import Stopped, Submitter
@@ -92,6 +94,7 @@ class Executor(AwsBatchExecutor):
         tags = pairs(settings.tags, "tags")
         secrets = pairs(settings.secrets, "secrets")
         self._client = _client("batch", settings.region, tries=5)
+        self._resume = Resume(self._client, self.run, self.workflow)
         self._logs = Logs(
             _client("logs", settings.region, tries=8), settings.log_settle_s, self._stopping, self.logger.warning
         )
@@ -127,13 +130,16 @@ class Executor(AwsBatchExecutor):
         """Hand a job to the threads that submit; returns at once."""
         if self._stopping.is_set():
             return
-        submission = self._threads.submit(self._submit, job, self.format_job_exec(job))
+        submission = self._threads.submit(self._submit, job, self.format_job_exec(job), self._resume.find(job))
         submission.add_done_callback(partial(self._unexpected, job))
 
-    def _submit(self, job: JobExecutorInterface, command: str) -> None:
-        """Run in a thread: submit one job, however long that takes."""
+    def _submit(self, job: JobExecutorInterface, command: str, before: str | None) -> None:
+        """Run in a thread: submit one job, however long that takes, or take up the one from ``before``."""
         try:
-            id_ = self._submitter.submit(_numbers(job), partial(self._orders.order, job, command))
+            if before is not None and self._resume.usable(before):
+                id_ = before
+            else:
+                id_ = self._submitter.submit(_numbers(job), partial(self._orders.order, job, command))
         except Stopped:
             return
         except (WorkflowError, *FAULTS) as error:

@@ -18,6 +18,7 @@ from snakeway.api.attempt import AttemptController
 from snakeway.api.audit import AuditController
 from snakeway.api.body import SLOW_LANE, ApiRequest
 from snakeway.api.bundle import BundleController
+from snakeway.api.cost import CostController, RunCostController
 from snakeway.api.delivery import DeliveryController
 from snakeway.api.document import openapi_config
 from snakeway.api.efficiency import EfficiencyController
@@ -46,6 +47,8 @@ _CONTROLLERS = (
     AttemptController,
     JobController,
     EfficiencyController,
+    RunCostController,
+    CostController,
     LogController,
     EventController,
     ArtifactController,

@@ -261,6 +261,7 @@ class JobRow(Table, table=True):
     scheduler_log: str | None = Field(default=None, sa_column=Column(Text))
     scheduled: dict[str, Any] | None = Field(default=None, sa_column=Column(JSON(none_as_null=True)))
     accounted: bool = False
+    local: bool = Field(default=False, description="run by snakemake itself, handed to no scheduler")
     tries: list[dict[str, Any]] = _json(list)
 
 
@@ -361,6 +362,34 @@ class DeliveryRow(Table, table=True):
     # When it may be sent. Whoever sends it moves this to the end of a lease, so that nobody else does meanwhile.
     next_try_at: datetime | None = _time()
     ended_at: datetime | None = _time()
+
+
+class UsageRow(Table, table=True):
+    """What the jobs of an ended attempt had, by rule, month, target and queue; the columns are those of model.usage.
+
+    It outlives the run, as the cost of a removed run does, so nothing points from here to there.
+    """
+
+    __tablename__ = "usage"
+    __table_args__ = (
+        Index("ix_usage_run", "run_id"),
+        Index("ix_usage_owner", "owner", "month"),
+        Index("ix_usage_month", "month"),
+    )
+
+    attempt_id: str = Field(primary_key=True, max_length=36)
+    rule: str = Field(primary_key=True, max_length=255)
+    month: str = Field(primary_key=True, max_length=7, description="of the end, in UTC: 2026-11")
+    target: str = Field(primary_key=True, max_length=255)
+    queue: str = Field(primary_key=True, max_length=255)
+    run_id: str = Field(max_length=36)
+    owner: str = Field(max_length=255)
+    workflow: str = Field(max_length=255)
+    cpu_ms: int = Field(sa_column=Column(BigInteger, nullable=False))
+    mem_mib_ms: int = Field(sa_column=Column(BigInteger, nullable=False))
+    jobs: int = 0
+    jobs_unknown: int = 0
+    jobs_without_memory: int = 0
 
 
 class AuditRow(Table, table=True):

@@ -80,7 +80,7 @@ def _blobs_url(url: str) -> str:
 
 Account = Annotated[str, AfterValidator(_account)]
 OwnerVariable = Annotated[str, AfterValidator(_owner_variable)]
-FolderPath = Annotated[Path, AfterValidator(_absolute)]
+AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
 BlobsUrl = Annotated[str, AfterValidator(_checked(_blobs_url))]
 WebhookUrl = Annotated[str, AfterValidator(_checked(check_url))]
 WebhookSecret = Annotated[SecretStr, AfterValidator(_checked(_webhook_secret))]
@@ -122,7 +122,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="SNAKEWAY_", frozen=True, extra="ignore")
 
-    data_dir: FolderPath = Field(
+    data_dir: AbsolutePath = Field(
         Path("snakeway-data"), description="Folder of the database, the runs and the snapshots."
     )
     database_url: str | None = Field(
@@ -134,16 +134,21 @@ class Settings(BaseSettings):
         description="Where objects are kept: file:///FOLDER or s3://BUCKET/PREFIX?endpoint=URL&region=NAME; the folder "
         "blobs in data_dir when unset.",
     )
-    workflows_dir: FolderPath = Field(
+    workflows_dir: AbsolutePath = Field(
         Path("workflows"), description="Folder whose subfolders are the catalog's workflows."
     )
-    profiles_dir: FolderPath = Field(Path("profiles"), description="Folder whose subfolders are the targets.")
+    profiles_dir: AbsolutePath = Field(Path("profiles"), description="Folder whose subfolders are the targets.")
     host: str = Field(
         "127.0.0.1", description="Address to bind. Anything but loopback is refused unless a token is set."
     )
     port: int = Field(8642, ge=0, le=65535, description="Port to bind; 0 takes a free one.")
     token: SecretStr | None = Field(
         None, min_length=16, description="Bearer token that every request must carry when set."
+    )
+    prices_file: AbsolutePath | None = Field(
+        None,
+        description="YAML file with the prices of an hour of a processor and of a GiB on each target; without one only "
+        "hours are shown. Edits count at once.",
     )
     git_url_prefixes: list[str] = Field(
         ["https://", "http://", "ssh://", "file://"],

@@ -46,6 +46,7 @@ STATE_FOLDER = ".snakeway"  # below the working directory of a run; attempts/<na
 # Environment of an attempt, set by whoever starts snakemake.
 ENV_RUN = "SNAKEWAY_RUN_ID"
 ENV_ATTEMPT = "SNAKEWAY_ATTEMPT_ID"  # also marks every process of the attempt, for finding what is left behind
+ENV_RESUME = "SNAKEWAY_RESUME_SINCE"  # in a recovery: since when its chain of attempts does the same, since the epoch
 ENV_EVENTS = "SNAKEWAY_EVENTS_FILE"  # where the plugin writes; below STATE_FOLDER when unset
 
 # Environment of whoever talks to a server: the command line, and a run by hand that is to be recorded there.

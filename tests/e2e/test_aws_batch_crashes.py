@@ -43,7 +43,8 @@ def test_killed_again_and_again_on_aws_a_run_ends_right(
     assert left(batch, run_id) == []
     attempts = server.get(f"/runs/{run_id}/attempts")["items"]
     assert {attempt["state"] for attempt in attempts[:-1]} <= {"lost"}
-    print(f"{len(attempts)} attempts;", Counter(job["status"] for job in batch.jobs(run_id)))
+    ended = Counter(job["status"] for job in batch.jobs(run_id))
+    assert ended["SUCCEEDED"] == JOBS + 1, ended  # nothing was made twice
 
 
 def test_what_runs_when_snakemake_is_killed_counts_and_a_recovery_does_the_rest(
@@ -57,6 +58,9 @@ def test_what_runs_when_snakemake_is_killed_counts_and_a_recovery_does_the_rest(
     assert run["state"] == "succeeded", run
     first, second = server.get(f"/runs/{run_id}/attempts")["items"]
     assert (first["state"], second["reason"], second["state"]) == ("lost", "recovery", "succeeded")
+    ids = [{job["external_id"] for job in server.jobs(run_id, attempt=n) if job["rule"] == "step"} for n in (1, 2)]
+    assert ids[0] == ids[1]  # taken up, not made again
+    assert len(batch.jobs(run_id)) == 3
     assert batch.objects(f"runs/{run_id}/")["sum.txt"] == b"0\n1\n"
     assert left(batch, run_id) == []
 

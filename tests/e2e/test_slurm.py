@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,25 @@ def test_everything_that_the_scheduler_knows_is_recorded(
     assert 0 < hungry["mem_ratio"] < 0.5
     assert hungry["suggestion"]["set_resources"]["hungry"]["mem_mb"] < 1000
     assert 0 < found["cpu_ratio"] <= 1.5
+
+    def closed() -> Any:
+        cost = server.get(f"/runs/{run_id}/cost")
+        return None if cost["provisional"] else cost
+
+    cost = wait_until(closed, timeout_s=60, what="the books to be closed")
+    hours = {"vcpu_hours": 0.0, "gib_hours": 0.0}
+    on_nodes = [job for job in server.jobs(run_id) if job["rule"] != "all"]
+    for job in on_nodes:
+        seconds = (datetime.fromisoformat(job["ended_at"]) - datetime.fromisoformat(job["started_at"])).total_seconds()
+        hours["vcpu_hours"] += job["scheduled"]["cpus"] * seconds / 3600
+        hours["gib_hours"] += job["scheduled"]["mem_mb"] / 1024 * seconds / 3600
+    of_rules = {rule["rule"]: rule["cost"] for rule in cost["rules"] if rule["rule"] != "all"}
+    for name, expected in hours.items():
+        assert sum(rule[name] for rule in of_rules.values()) == pytest.approx(expected, abs=1e-5)
+    assert sum(rule["jobs"] for rule in of_rules.values()) == len(on_nodes)
+    month = on_nodes[0]["ended_at"][:7]
+    [quick] = server.get("/cost", target="quick", by="target", since=month)["items"]
+    assert quick["cost"]["jobs"] == len(on_nodes)
 
 
 def test_a_job_is_seen_waiting_and_running_and_its_log_is_read_meanwhile(

@@ -216,9 +216,13 @@ def test_silence_is_a_loss_until_it_is_broken(api: Api, tick: Tick) -> None:
     send(api, attempt, len(first), b"")  # still there, but with nothing new
     assert state(api, attempt) == "failed"
     rest = attempt.finished(1) + attempt.job(2) + attempt.finished(2) + attempt.ended()
+    this_month = {"since": "2026-01", "until": "2027-12"}
+    assert api.get("/cost", **this_month)["total"]["jobs"] == 1
     assert send(api, attempt, len(first), rest)["state"] == "running"
+    assert api.get("/cost", **this_month)["items"] == []  # it goes on: what it uses is counted at its end
     tick()
     assert state(api, attempt) == "succeeded"
+    assert api.get("/cost", **this_month)["total"]["jobs"] == 2
     run = api.get(f"/runs/{attempt.run_id}")
     assert (run["jobs"], run["error"]) == ({"total": 2, "done": 2, "failed": 0}, None)
 

@@ -254,6 +254,7 @@ def test_commands_are_those_of_the_app() -> None:
             "jobs",
             "logs",
             "efficiency",
+            "cost",
             "rerun",
             "cancel",
             "gates",

@@ -109,6 +109,33 @@ class TestDoctor:
         assert "mapping" in found["target bad"]["said"]
         assert "pip install snakemake-executor-plugin-of-tomorrow" in found["target cluster"]["advice"]
 
+    @pytest.mark.parametrize(
+        ("text", "state", "said"),
+        [
+            (None, "ok", "hours only"),
+            ("target: local", "ok", "1 in EUR"),
+            ("target: nowhere", "warn", "no target is called nowhere"),
+            ("target: [local]", "fail", "prices.yaml, line 3: prices[0].target"),
+        ],
+    )
+    def test_prices(
+        self,
+        text: str | None,
+        state: str,
+        said: str,
+        healthy: StandIn,
+        call: Call,
+        monkeypatch: pytest.MonkeyPatch,
+        tmp_path: Path,
+    ) -> None:
+        if text is not None:
+            lines = ("currency: EUR", "prices:", f"- {text}", "  kind: cluster", "  vcpu_hour: 1", "  gib_hour: 0")
+            (tmp_path / "prices.yaml").write_text("\n".join(lines))
+            monkeypatch.setenv("SNAKEWAY_PRICES_FILE", "prices.yaml")
+        found = findings(call)["prices"]
+        assert found["state"] == state
+        assert said in found["said"]
+
     def test_nothing_to_run(self, healthy: StandIn, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("SNAKEWAY_WORKFLOWS_DIR", "/nonexistent")
         monkeypatch.setenv("SNAKEWAY_PROFILES_DIR", "/nonexistent")

@@ -6,7 +6,7 @@ import pytest
 
 from snakeway.cli import output
 from tests.unit.test_cli_stand_in import Call
-from tests.unit.test_client_nouns import OTHER_ID, RUN_ID, attempt, job, run
+from tests.unit.test_client_nouns import OTHER_ID, RUN_ID, attempt, cost, job, run, run_cost
 from tests.unit.test_client_stand_in import StandIn, page, reply
 
 pytest_plugins = ("tests.unit.test_cli_stand_in",)
@@ -91,6 +91,7 @@ class TestShow:
         )
         server.on("GET", f"{BASE}/attempts", page(first, again))
         server.on("GET", f"{BASE}/rules", page({"rule": "fit", "states": {"failed": 1, "succeeded": 2}}))
+        server.on("GET", f"{BASE}/cost", reply(run_cost()))
 
     def test_lines(self, server: StandIn, call: Call) -> None:
         self.attempts(server)
@@ -99,6 +100,9 @@ class TestShow:
         assert ["config", '{"batches":2,"model":{"seed":1,"kind":"ols"}}'] in lines
         assert lines[-2][:8] == ["attempt", "1", "failed", "submit", "local", "3/8", "0", "1"]
         assert lines[-2][-2:] == ["1 of 3 jobs failed.", "fit (3)"]
+        assert ["cost", "0.0625 EUR (estimated), 2.5 vCPU-hours, 10 GiB-hours"] in lines
+        server.on("GET", f"{BASE}/cost", reply(run_cost(total=cost(jobs=0))))
+        assert "\ncost\t\n" in call("show", RUN_ID)[1]
 
     def test_side_by_side(self, server: StandIn, call: Call, terminal: None) -> None:
         self.attempts(server)

@@ -8,6 +8,7 @@ import pytest
 from snakeway.api import artifact as api_artifact
 from snakeway.api import attempt as api_attempt
 from snakeway.api import audit as api_audit
+from snakeway.api import cost as api_cost
 from snakeway.api import delivery as api_delivery
 from snakeway.api import input as api_input
 from snakeway.api import job as api_job
@@ -218,6 +219,49 @@ def audit_line(**changes: Any) -> dict[str, Any]:
     }
 
 
+def cost(**changes: Any) -> dict[str, Any]:
+    return {
+        "vcpu_hours": 2.5,
+        "gib_hours": 10.0,
+        "jobs": 3,
+        "jobs_running": 0,
+        "jobs_unknown": 0,
+        "jobs_without_memory": 0,
+        "amount": "0.0625",
+        "currency": "EUR",
+        "estimate": True,
+        "kinds": ["cluster"],
+        "missing": [],
+        **changes,
+    }
+
+
+def run_cost(**changes: Any) -> dict[str, Any]:
+    return {
+        "run_id": RUN_ID,
+        "provisional": False,
+        "basis": "An estimate.",
+        "total": cost(),
+        "rules": [{"rule": "fit", "cost": cost()}],
+        "attempts": [{"attempt": 1, "cost": cost()}],
+        **changes,
+    }
+
+
+def costs(**changes: Any) -> dict[str, Any]:
+    return {
+        "items": [{"key": "ada", "cost": cost()}],
+        "next": None,
+        "by": "owner",
+        "since": "2026-03",
+        "until": "2026-03",
+        "basis": "An estimate.",
+        "total": cost(),
+        "active_runs": 0,
+        **changes,
+    }
+
+
 @pytest.mark.parametrize(
     ("made", "of_the_api", "of_the_client"),
     [
@@ -232,6 +276,12 @@ def audit_line(**changes: Any) -> dict[str, Any]:
         (delivery()["tries"][0], api_delivery.DeliveryTry, nouns.DeliveryTry),
         (pruned(), api_prune.PrunedRun, nouns.PrunedRun),
         (audit_line(), api_audit.AuditLine, nouns.AuditLine),
+        (cost(), api_cost.Cost, nouns.Cost),
+        (run_cost(), api_cost.RunCost, nouns.RunCost),
+        (run_cost()["rules"][0], api_cost.RuleCost, nouns.RuleCost),
+        (run_cost()["attempts"][0], api_cost.AttemptCost, nouns.AttemptCost),
+        (costs(), api_cost.CostPage, nouns.Costs),
+        (costs()["items"][0], api_cost.GroupCost, nouns.GroupCost),
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )

@@ -24,6 +24,7 @@ _TAGS = {
     "runs": "What users asked for.",
     "attempts": "The snakemake processes of a run: the first, and one more for each re-run and recovery.",
     "jobs": "Snakemake's jobs within an attempt.",
+    "cost": "What jobs had of processors and memory, and what that comes to.",
     "logs": "What snakemake and the jobs wrote, whole, in parts, or the end of it.",
     "events": "A run as it happens.",
     "artifacts": "Output files.",

@@ -17,6 +17,7 @@ from snakeway import __version__
 from snakeway.cli import (
     artifacts,
     catalog,
+    cost,
     deliveries,
     doctor,
     efficiency,
@@ -77,6 +78,7 @@ app.command("show")(show.show)
 app.command("jobs")(jobs.jobs)
 app.command("logs")(logs.logs)
 app.command("efficiency")(efficiency.efficiency)
+app.command("cost")(cost.cost)
 app.command("rerun")(submit.rerun)
 app.command("cancel")(runs.cancel)
 app.command("gates")(gates.gates)

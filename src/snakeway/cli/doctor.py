@@ -44,10 +44,10 @@ def doctor(
 ) -> None:
     """Check this installation, and the server.
 
-    Programs, packages, folders, database, object storage, workflows, targets; the server, if there is one. Changes
-    nothing; a small object in the object storage is deleted again. Exits with 1 if a check fails; warnings are about
-    what only some need. When the output is not a terminal, the columns are: ok, warn or fail; check; what was found;
-    what to do.
+    Programs, packages, folders, database, object storage, workflows, targets, prices; the server, if there is one.
+    Changes nothing; a small object in the object storage is deleted again. Exits with 1 if a check fails; warnings are
+    about what only some need. When the output is not a terminal, the columns are: ok, warn or fail; check; what was
+    found; what to do.
 
     With --target, on a machine from which jobs are submitted, also what a target on Slurm needs: its commands,
     controller, partitions and accounting, and by a job of at most a minute, whether a node sees the data folder and
@@ -101,6 +101,7 @@ def _server_part() -> Iterator[Finding]:
     yield from _safely("object storage", lambda: _blobs(settings))
     yield from _safely("workflows", lambda: _workflows(settings))
     yield from _safely("targets", lambda: _targets(settings))
+    yield from _safely("prices", lambda: _prices(settings))
 
 
 def _database(settings: "Settings") -> Iterator[Finding]:
@@ -187,6 +188,30 @@ def _targets(settings: "Settings") -> Iterator[Finding]:
     elif not found:
         advice = "set SNAKEWAY_PROFILES_DIR to a folder with a profile in each of its subfolders"
         yield Finding("targets", "fail", f"none in {settings.profiles_dir}", advice)
+
+
+def _prices(settings: "Settings") -> Iterator[Finding]:
+    if settings.prices_file is None:
+        yield Finding("prices", "ok", "none: 'snakeway cost' shows hours only (set SNAKEWAY_PRICES_FILE for amounts)")
+        return
+    from snakeway.catalog import Catalog
+    from snakeway.catalog.prices import PriceFile
+    from snakeway.model.usage import BESIDE_SNAKEMAKE
+
+    try:
+        prices = PriceFile(settings.prices_file).read()
+    except Invalid as error:
+        yield Finding("prices", "fail", f"{settings.prices_file}: {error.detail}", "amounts are not shown until then")
+        return
+    known = {target.name for target in Catalog(settings).targets()} | {BESIDE_SNAKEMAKE}
+    priced = {entry.target for entry in prices.entries}
+    said = f"{len(prices.entries)} in {prices.currency}, {settings.prices_file}"
+    strange = sorted(priced - known)
+    if strange:
+        advice = "correct the names; those of runs by hand on other machines may stay"
+        yield Finding("prices", "warn", f"{said}; no target is called {', '.join(strange)}", advice)
+    else:
+        yield Finding("prices", "ok", said)
 
 
 def _target(name: str) -> Iterator[Finding]:

@@ -8,6 +8,7 @@ import typer
 
 from snakeway.cli import follow, options, output, times
 from snakeway.cli.connect import connect, find_run, short
+from snakeway.cli.cost import words
 from snakeway.cli.cure import cure, hint_at_gates, hint_at_rerun
 from snakeway.errors import SnakewayError
 
@@ -43,10 +44,11 @@ def show(
             raise typer.Exit(follow.follow(client, found, after=after, as_json=as_json))
         attempts = client.attempts(found["id"])
         executed = {attempt["number"]: _executed(client, attempt) for attempt in attempts} if not as_json else {}
+        cost = client.run_cost(found["id"]) if attempts and not as_json else None
     if as_json:
         output.document({**found, "attempts": attempts})
         return
-    output.facts(_facts(found))
+    output.facts([*_facts(found), ("cost", words(cost["total"]) if cost and cost["total"]["jobs"] else None)])
     if output.is_terminal():
         output.write("\n")
         _side_by_side(attempts, executed)

@@ -170,6 +170,20 @@ class Client:
         """Return how well an attempt's jobs used what a scheduler gave them."""
         return cast("nouns.RunEfficiency", self._get(f"{_run(run_id)}/efficiency", {"attempt": attempt}))
 
+    def run_cost(self, run_id: str, *, attempt: int | None = None) -> nouns.RunCost:
+        """Return what a run, or one attempt of it, cost."""
+        return cast("nouns.RunCost", self._get(f"{_run(run_id)}/cost", {"attempt": attempt}))
+
+    def costs(self, **where: Unpack[nouns.CostFilter]) -> nouns.Costs:
+        """Return what runs cost in some months, all pages of it; without months, in this one."""
+        params = cast("dict[str, Any]", where) | {"limit": _PAGE}
+        page: nouns.Costs = self._get("/cost", params)
+        params |= {"since": page["since"], "until": page["until"]}  # the month may end meanwhile
+        while page["next"] is not None:
+            more: nouns.Costs = self._get("/cost", {**params, "cursor": page["next"]})
+            page = {**more, "items": [*page["items"], *more["items"]]}
+        return page
+
     def run_log(
         self, run_id: str, *, attempt: int | None = None, tail: int | None = None, start: int = 0
     ) -> Iterator[bytes]:

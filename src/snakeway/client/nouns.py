@@ -187,6 +187,70 @@ class RunEfficiency(TypedDict):
     mem_ratio: float | None
 
 
+class Cost(TypedDict):
+    """``amount`` is a decimal number as text, and an estimate; None if there is no price."""
+
+    vcpu_hours: float
+    gib_hours: float
+    jobs: int
+    jobs_running: int
+    jobs_unknown: int
+    jobs_without_memory: int
+    amount: str | None
+    currency: str | None
+    estimate: bool
+    kinds: list[str]
+    missing: list[str]
+
+
+class RuleCost(TypedDict):
+    rule: str
+    cost: Cost
+
+
+class AttemptCost(TypedDict):
+    attempt: int
+    cost: Cost
+
+
+class RunCost(TypedDict):
+    run_id: str
+    provisional: bool
+    basis: str
+    total: Cost
+    rules: list[RuleCost]
+    attempts: list[AttemptCost]
+
+
+class GroupCost(TypedDict):
+    key: str
+    cost: Cost
+
+
+class Costs(TypedDict):
+    """What was summed; ``total`` is that of all items, also of those that are not among ``items``."""
+
+    items: list[GroupCost]
+    next: str | None
+    by: str
+    since: str
+    until: str
+    basis: str
+    total: Cost
+    active_runs: int
+
+
+class CostFilter(TypedDict, total=False):
+    """Which cost to sum, and by what: owner, month, workflow, target, rule or run. Months are such as 2026-03."""
+
+    by: str
+    since: str | None
+    until: str | None
+    owner: str | None
+    workflow: str | None
+    target: str | None
+
+
 class Job(_Try):
     attempt: int | None
     job: int

@@ -80,6 +80,7 @@ class Job:
     scheduler_log: str | None = None  # where the scheduler keeps what the job writes to standard output and error
     scheduled: dict[str, Any] | None = None  # see scheduled.Scheduled; None until the scheduler was asked
     accounted: bool = False  # the scheduler's books about it are closed, and were read
+    local: bool = False  # snakemake runs it by itself, and hands it to no scheduler
     tries: list[dict[str, Any]] = field(default_factory=list)  # ended tries that Snakemake repeated, oldest first
 
 
@@ -130,7 +131,8 @@ def _merge_start(job: Job, event: Event) -> None:
     if job.try_number and job.state in UNSUCCESSFUL:
         job.tries.append(_ended_try(job))
     job.try_number = number
-    job.state = JobState.RUNNING if event.get("local") else JobState.SUBMITTED
+    job.local = bool(event.get("local"))
+    job.state = JobState.RUNNING if job.local else JobState.SUBMITTED
     job.rule = str(event.get("rule") or "")[:_NAME_CHARACTERS]
     job.wildcards = event.get("wildcards") or {}
     job.inputs, job.outputs, job.logs = (
@@ -187,6 +189,7 @@ def _ended_try(job: Job) -> dict[str, Any]:
         "submitted_at": job.submitted_at,
         "started_at": job.started_at,
         "ended_at": job.ended_at,
+        "threads": job.threads,
         "resources": job.resources,
         "external_id": job.external_id,
         "exit_code": job.exit_code,

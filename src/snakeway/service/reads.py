@@ -7,6 +7,7 @@ from pathlib import Path
 
 from snakeway.blobs import Storages
 from snakeway.catalog import Catalog, Target, Workflow
+from snakeway.catalog.prices import PriceFile
 from snakeway.directory import RunDirectory, run_directory
 from snakeway.errors import ArtifactNotFound, AttemptNotFound, Forbidden, JobNotFound, LogNotFound
 from snakeway.model.job import JobState, LogSource
@@ -14,6 +15,7 @@ from snakeway.model.scheduled import Efficiency, efficiency, overall
 from snakeway.model.user import User
 from snakeway.rows import ArtifactRow, AttemptRow, AuditRow, DeliveryRow, JobRow, RunRow, now
 from snakeway.service.access import find
+from snakeway.service.costs import Costs
 from snakeway.service.livelog import LiveLogs
 from snakeway.settings import Settings
 from snakeway.store import Store, artifacts, attempts, audit, deliveries, jobs, runs, scheduled, supervisors
@@ -29,6 +31,7 @@ class Reads:
         self._store = store
         self._catalog = catalog
         self._settings = settings
+        self.costs = Costs(store, PriceFile(settings.prices_file))
         self._storages = storages
         self._live = LiveLogs()
 

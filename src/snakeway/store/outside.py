@@ -14,7 +14,7 @@ from snakeway.model import outside as rules
 from snakeway.model import run as run_rules
 from snakeway.model.attempt import AttemptReason, AttemptState
 from snakeway.rows import AttemptRow, RunRow
-from snakeway.store import attempts, jobs, runs
+from snakeway.store import attempts, jobs, runs, usage
 from snakeway.store.database import Transaction
 
 
@@ -46,6 +46,7 @@ def revive(tx: Transaction, attempt: AttemptRow) -> None:
     nothing = ("lease_owner", "lease_expires_at", "ended_at", "error", "failure", "suggestion", "collect_owner")
     values = {**dict.fromkeys(nothing), "events_offset": 0}
     if attempts.move(tx, attempt.id, AttemptState.LOST, AttemptState.RUNNING, **values):
+        usage.forget(tx, attempt.id)  # its next end counts it
         jobs.save(tx, attempt.run_id, attempt.id, rules.reopen(jobs.load_not_succeeded(tx, attempt.id)))
         runs.settle(tx, attempt.run_id)
 

@@ -80,6 +80,12 @@ def count_by_state(tx: Transaction) -> dict[str, int]:
     return {str(state): number for state, number in tx.exec(query).all()}
 
 
+def count_active(tx: Transaction, owner: str | None) -> int:
+    """Return how many runs (of an owner) have not ended: short index ranges, whatever the total."""
+    query = select(func.count()).select_from(RunRow).where(col(RunRow.state).in_(rules.ACTIVE))
+    return tx.exec(query if owner is None else query.where(col(RunRow.owner) == owner)).one()
+
+
 def note_progress(tx: Transaction, run_id: str, values: dict[str, Any]) -> None:
     """Copy the newest attempt's job counts, as far as ``values`` holds them, to the run, for listings."""
     counts = {name: values[name] for name in ("jobs_total", "jobs_done", "jobs_failed") if name in values}

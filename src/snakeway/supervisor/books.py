@@ -8,12 +8,13 @@ from pathlib import Path
 
 from snakeway.catalog import Catalog
 from snakeway.directory import run_directory
+from snakeway.model.attempt import ENDED
 from snakeway.model.failure import Failure, FailureKind
 from snakeway.model.job import Job, JobState, blame
 from snakeway.model.scheduled import Scheduled
 from snakeway.rows import AttemptRow, now
 from snakeway.settings import Settings
-from snakeway.store import Store, jobs, runs, scheduled
+from snakeway.store import Store, attempts, jobs, runs, scheduled, usage
 from snakeway.supervisor.joblogs import JobLogs
 from snakeway.supervisor.judge import diagnosis_of, judge_job
 from snakeway.targets import Scheduler, logs_for
@@ -83,12 +84,20 @@ class Books:
             return bool(scheduled.unaccounted(tx, [row.id], 1, [JobState.FAILED]))
 
     def close(self, ended: Iterable[AttemptRow]) -> None:
-        """Ask no more about attempts of which everything is known, or that ended too long ago."""
+        """Ask no more about attempts of which everything is known, or that ended too long ago.
+
+        Only now their jobs' times are final, and what they used is counted again. Crash before the commit: the books
+        are still open, so they are closed again.
+        """
         for row in ended:
             with self._store.read() as tx:
                 open_ = scheduled.unaccounted(tx, [row.id], 1)
             if not open_ or (row.books_until is not None and row.books_until < now()):
                 with self._store.write() as tx:
+                    runs.lock(tx, row.run_id)
+                    current = attempts.get(tx, row.id)
+                    if current is not None and current.state in ENDED:  # one by hand may have been heard of again
+                        usage.recount(tx, current)
                     scheduled.close_books(tx, row.id)
 
     def _judge(self, row: AttemptRow, job: Job) -> Failure:

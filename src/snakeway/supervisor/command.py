@@ -35,6 +35,7 @@ class Order:
     traceparent: str | None = None
     snakemake: str | None = None  # a program of the target's own
     image: str | None = None  # for jobs, instead of the profile's
+    resume_since: float | None = None  # it goes on with what attempts since then have begun
 
 
 def build(order: Order) -> dict[str, Any]:
@@ -107,6 +108,8 @@ def _overrides(overrides: Overrides) -> list[str]:
 
 def _environment(order: Order) -> dict[str, str]:
     env = {wire.ENV_RUN: order.run_id, wire.ENV_ATTEMPT: order.attempt_id}
+    if order.resume_since is not None:
+        env[wire.ENV_RESUME] = f"{order.resume_since:.3f}"
     if order.traceparent:
         env["TRACEPARENT"] = order.traceparent
     return env

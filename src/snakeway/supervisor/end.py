@@ -11,7 +11,7 @@ from snakeway.model import run as run_rules
 from snakeway.model.attempt import AttemptReason, AttemptState, Exit, outcome
 from snakeway.model.failure import Failure, FailureKind
 from snakeway.rows import AttemptRow, RunRow, now
-from snakeway.store import Transaction, attempts, gates, jobs, runs
+from snakeway.store import Transaction, attempts, gates, jobs, runs, usage
 
 _SENTENCE_LENGTH = 1000
 _LEFT = "Jobs that it left in the scheduler, and that were cancelled there: {}."
@@ -75,6 +75,7 @@ def end(
     if not attempts.move(tx, attempt.id, attempt.state, state, **values):
         return None
     tx.refresh(current)
+    usage.recount(tx, current)
     if current.jobs_total and not current.dry_run:  # one that had nothing to do leaves what the run has done before
         run.jobs_total, run.jobs_done, run.jobs_failed = current.jobs_total, current.jobs_done, current.jobs_failed
     if run.dry_run or not current.dry_run:  # otherwise it was only a question about the run

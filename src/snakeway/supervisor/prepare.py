@@ -17,7 +17,7 @@ from snakeway.catalog import Catalog, deploys_sources, effective, storage_url
 from snakeway.directory import AttemptDirectory, run_directory
 from snakeway.errors import Invalid
 from snakeway.gatefile import Decision, write_decision
-from snakeway.model.attempt import AttemptState, Overrides
+from snakeway.model.attempt import AttemptReason, AttemptState, Overrides
 from snakeway.model.failure import FailureKind
 from snakeway.model.image import OPTION, image_for
 from snakeway.model.input import resolved
@@ -96,6 +96,7 @@ def prepare(
         traceparent=traceparent,
         snakemake=target.snakemake,
         image=image if asked is not None else None,
+        resume_since=_resume_since(attempt, earlier),
     )
     chosen = resolved(attempt.config, {each["id"]: each["path"] for each in run.inputs})
     config = yaml.safe_dump(chosen, sort_keys=False, allow_unicode=True) if chosen else None
@@ -105,6 +106,15 @@ def prepare(
     else:
         content["env"] = carried(os.environ, settings.owner_environment) | content["env"]
     return Prepared(folder, owner, content, config, target.executor, storage_url(options, os.environ), image)
+
+
+def _resume_since(attempt: AttemptRow, earlier: Sequence[AttemptRow]) -> float | None:
+    """Return when the first of the attempts started that do the same as this one, if it recovers one of them."""
+    if attempt.reason is not AttemptReason.RECOVERY:
+        return None
+    same = (before for before in reversed(earlier) if before.dry_run == attempt.dry_run)
+    first = next((before for before in same if before.reason is not AttemptReason.RECOVERY), None)
+    return first.started_at.timestamp() if first is not None and first.started_at is not None else None
 
 
 def _owner_of(run: RunRow, settings: Settings) -> Owner | None:

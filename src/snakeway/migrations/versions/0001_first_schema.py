@@ -250,6 +250,7 @@ def upgrade() -> None:
         sa.Column("scheduler_log", sa.Text(), nullable=True),
         sa.Column("scheduled", sa.JSON(none_as_null=True), nullable=True),
         sa.Column("accounted", sa.Boolean(), nullable=False),
+        sa.Column("local", sa.Boolean(), nullable=False),
         sa.Column("tries", sa.JSON(), nullable=False),
         sa.ForeignKeyConstraint(["attempt_id"], ["attempt.id"], ondelete="CASCADE"),
         sa.ForeignKeyConstraint(["run_id"], ["run.id"], ondelete="CASCADE"),
@@ -296,9 +297,37 @@ def upgrade() -> None:
     with op.batch_alter_table("audit", schema=None) as batch_op:
         batch_op.create_index("ix_audit_run", ["run_id", "id"], unique=False)
 
+    op.create_table(
+        "usage",
+        sa.Column("attempt_id", sa.String(length=36), nullable=False),
+        sa.Column("rule", sa.String(length=255), nullable=False),
+        sa.Column("month", sa.String(length=7), nullable=False),
+        sa.Column("target", sa.String(length=255), nullable=False),
+        sa.Column("queue", sa.String(length=255), nullable=False),
+        sa.Column("run_id", sa.String(length=36), nullable=False),
+        sa.Column("owner", sa.String(length=255), nullable=False),
+        sa.Column("workflow", sa.String(length=255), nullable=False),
+        sa.Column("cpu_ms", sa.BigInteger(), nullable=False),
+        sa.Column("mem_mib_ms", sa.BigInteger(), nullable=False),
+        sa.Column("jobs", sa.Integer(), nullable=False),
+        sa.Column("jobs_unknown", sa.Integer(), nullable=False),
+        sa.Column("jobs_without_memory", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("attempt_id", "rule", "month", "target", "queue"),
+    )
+    with op.batch_alter_table("usage", schema=None) as batch_op:
+        batch_op.create_index("ix_usage_month", ["month"], unique=False)
+        batch_op.create_index("ix_usage_owner", ["owner", "month"], unique=False)
+        batch_op.create_index("ix_usage_run", ["run_id"], unique=False)
+
 
 def downgrade() -> None:
 
+    with op.batch_alter_table("usage", schema=None) as batch_op:
+        batch_op.drop_index("ix_usage_run")
+        batch_op.drop_index("ix_usage_owner")
+        batch_op.drop_index("ix_usage_month")
+
+    op.drop_table("usage")
     with op.batch_alter_table("audit", schema=None) as batch_op:
         batch_op.drop_index("ix_audit_run")
 
