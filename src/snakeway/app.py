@@ -26,6 +26,7 @@ from snakeway.api.events import EventController
 from snakeway.api.gate import GateController, RunGateController
 from snakeway.api.headers import add_security_headers
 from snakeway.api.health import HealthController, MetricsController, Prometheus
+from snakeway.api.input import InputController
 from snakeway.api.job import JobController
 from snakeway.api.lanes import SlowLane
 from snakeway.api.log import LogController
@@ -51,6 +52,7 @@ _CONTROLLERS = (
     LogController,
     EventController,
     ArtifactController,
+    InputController,
     GateController,
     RunGateController,
     OutsideController,
