@@ -42,6 +42,7 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
+from botocore.exceptions import NoRegionError
 from snakemake import PIP_DEPLOYMENTS_PATH
 from snakemake_executor_plugin_aws_batch import Executor as AwsBatchExecutor
 from snakemake_executor_plugin_aws_batch import common_settings as plugin_common_settings
@@ -272,5 +273,8 @@ def _client(service: str, region: str | None, tries: int) -> Any:
     config = Config(retries=retries, connect_timeout=10, read_timeout=20, max_pool_connections=2 * _SUBMITTERS)
     try:
         return boto3.client(service, region_name=region, config=config)
+    except NoRegionError as error:
+        said = "AWS Batch cannot be used: no region is named. Set AWS_DEFAULT_REGION, or --snakeway-aws-batch-region."
+        raise WorkflowError(said) from error
     except FAULTS as error:
         raise WorkflowError(f"AWS Batch cannot be used: {error}") from error

@@ -21,8 +21,7 @@ class ExecutorSettings(AwsBatchSettings):
     job_queue: Optional[str] = _setting(  # noqa: UP045
         None,
         "Name or ARN of the job queue. A rule may name another with the resource aws_batch_queue.",
-        env_var=True,
-        required=True,
+        env_var=True,  # not required: Snakemake would say so before anybody could record it
     )
     job_role: Optional[str] = _setting(  # noqa: UP045
         None,

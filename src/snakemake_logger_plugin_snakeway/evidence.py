@@ -18,10 +18,12 @@ from snakemake_interface_logger_plugins.common import LogEvent
 from snakemake_logger_plugin_snakeway.guard import Guard
 from snakemake_logger_plugin_snakeway.host import OomKiller, StandardError
 from snakemake_logger_plugin_snakeway.requested import Requested, caller, directories
+from snakemake_logger_plugin_snakeway.storage import Storage, Told
 from snakeway.wire import LIST_ITEMS, SCHEDULER_LOG_BYTES, SCHEDULER_LOG_LINES, tail
 
 _WANTED = frozenset({LogEvent.WORKFLOW_STARTED, LogEvent.ERROR, LogEvent.JOB_ERROR})
 _KILLED = (-9, 137)  # the command itself, or the last program of a shell
+_TRACEBACK = "Traceback (most recent call last)"
 _LONGEST_CHAIN = 10  # of exceptions raised while handling exceptions
 # What Snakemake adds to the name of a file that it treats specially.
 _ANNOTATION = re.compile(
@@ -47,6 +49,7 @@ class Evidence(logging.Filter):
         self.requested = Requested()
         self._said: dict[int, str] = {}  # by thread: on standard error before an ERROR, which may announce a JOB_ERROR
         self._oom = OomKiller()
+        self._storage = Storage()
 
     def filter(self, record: logging.LogRecord) -> bool:
         event = getattr(record, "event", None)
@@ -72,7 +75,10 @@ class Evidence(logging.Filter):
                     found["snakeway_oom"] = self._oom.claim() if killed else None
                 elif event is LogEvent.ERROR:
                     self._said[threading.get_ident()] = self.stderr.tail()
+                    found["snakeway_bare"] = _without_traceback(error, record.getMessage())
                 found["snakeway_jobs"] = _jobs_in_postprocessing(trace) if event is LogEvent.ERROR else ()
+                if event is LogEvent.ERROR:  # at last: it may take seconds, and may break
+                    found["snakeway_storage"] = self._storage.told(error, record.getMessage())
         return True
 
 
@@ -136,6 +142,28 @@ def end_of_scheduler_log(directory: Path, log: str) -> str:
 def failed_in_postprocessing(record: logging.LogRecord) -> tuple[int, ...]:
     """The jobs that ran through but whose outputs are missing or wrong. Snakemake logs no JOB_ERROR for these."""
     return getattr(record, "snakeway_jobs", ())
+
+
+def complaint_of(record: logging.LogRecord) -> tuple[str, str]:
+    """The class and the words of the exception that an ERROR tells; of a group of exceptions those of the first."""
+    bare = getattr(record, "snakeway_bare", None)
+    if isinstance(bare, BaseException):
+        return type(bare).__name__, f"{type(bare).__name__}:\n{bare}"
+    return str(record.__dict__.get("exception", "")), record.getMessage()
+
+
+def storage_of(record: logging.LogRecord) -> Told | None:
+    """What object storage said, if it is the reason of an ERROR."""
+    return getattr(record, "snakeway_storage", None)
+
+
+def _without_traceback(error: BaseException | None, message: str) -> BaseException | None:
+    """The exception that says in words what Snakemake tells as a traceback; None if it tells it in words."""
+    if _TRACEBACK not in message:
+        return None
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 def _exit_status(error: BaseException | None) -> ExitStatus | None:

@@ -14,11 +14,19 @@ from typing import TYPE_CHECKING, NamedTuple
 from snakemake_interface_logger_plugins.common import LogEvent
 from snakemake_interface_logger_plugins.settings import OutputSettingsLoggerInterface
 
-from snakemake_logger_plugin_snakeway.evidence import Evidence, directory_of, failed_in_postprocessing, requested_of
+from snakemake_logger_plugin_snakeway.evidence import (
+    Evidence,
+    complaint_of,
+    directory_of,
+    failed_in_postprocessing,
+    requested_of,
+    storage_of,
+)
 from snakemake_logger_plugin_snakeway.guard import Guard
 from snakemake_logger_plugin_snakeway.identity import Identity, profile_name
 from snakemake_logger_plugin_snakeway.jobs import Jobs, cut
 from snakemake_logger_plugin_snakeway.scheduler import told
+from snakemake_logger_plugin_snakeway.storage import Told
 from snakeway.wire import LIST_ITEMS, VERSION, Complain, EventType, EventWriter
 
 if TYPE_CHECKING:
@@ -34,6 +42,7 @@ class _Complaint(NamedTuple):
     t: float
     exception: str
     message: str
+    storage: Told | None
 
 
 class Recorder:
@@ -172,12 +181,13 @@ class Recorder:
             self._progress, self._progress_t, self._progress_total = None, t, total
 
     def _error(self, record: LogRecord) -> None:
-        message = cut(record.getMessage())
+        exception, words = complaint_of(record)
+        message = cut(words)
         jobs = failed_in_postprocessing(record)
         for job in jobs:
             self._jobs.failed_afterwards(job, record, message)
         if not jobs:
-            self._complaints[record.thread] = _Complaint(record.created, record.__dict__.get("exception", ""), message)
+            self._complaints[record.thread] = _Complaint(record.created, exception, message, storage_of(record))
 
     def _group_error(self, record: LogRecord) -> None:
         self._jobs.group_failed(record, self._reason(record))
@@ -193,7 +203,8 @@ class Recorder:
         complaint = self._complaints.pop(thread, None)
         if complaint is not None:
             self._broken = True
-            self._writer.write(EventType.ERROR, complaint.t, exception=complaint.exception, message=complaint.message)
+            members = {"exception": complaint.exception, "message": complaint.message, "storage": complaint.storage}
+            self._writer.write(EventType.ERROR, complaint.t, **members)
 
 
 def _tracing(identity: Identity, run_id: str, started: float, directory: Path, snakefile: str) -> "Tracing | None":

@@ -27,6 +27,7 @@ from snakeway.api.events import EventController
 from snakeway.api.gate import GateController, RunGateController
 from snakeway.api.headers import add_security_headers
 from snakeway.api.health import HealthController, MetricsController, Prometheus
+from snakeway.api.input import InputController
 from snakeway.api.job import JobController
 from snakeway.api.lanes import SLOW_THREADS, TRANSFER_THREADS, Lane, set_common_pool
 from snakeway.api.log import LogController
@@ -53,6 +54,7 @@ _CONTROLLERS = (
     EventController,
     ArtifactController,
     ArchiveController,
+    InputController,
     GateController,
     RunGateController,
     OutsideController,

@@ -57,7 +57,7 @@ def serve(settings: Settings, *, embedded: bool = True, ready: Callable[[str], N
         if embedded
         else None
     )
-    commands = Commands(store, catalog, settings, supervisor.wake if supervisor else lambda: None)
+    commands = Commands(store, catalog, settings, storages, supervisor.wake if supervisor else lambda: None)
     commands.clean_up()
     parts = Parts(settings, commands, Reads(store, catalog, settings, storages), metrics)
     config = uvicorn.Config(

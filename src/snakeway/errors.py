@@ -5,12 +5,13 @@ compare; ``title`` is the same for every occurrence; the text of an instance say
 
     SnakewayError
     ├── Invalid               the request cannot be carried out as it is
-    │   ├── InvalidConfig, InvalidWorkflow, InvalidTarget, InvalidCursor, BodyTooLarge
+    │   ├── InvalidConfig, InvalidWorkflow, InvalidTarget, InvalidCursor, BodyTooLarge, InputTooLarge, InputDamaged
     ├── NotFound
     │   ├── RunNotFound, AttemptNotFound, JobNotFound, ArtifactNotFound, LogNotFound, WorkflowNotFound, TargetNotFound,
-    │   ├── BlobNotFound
+    │   ├── BlobNotFound, InputNotFound
     ├── Conflict              the request is fine, the state of the thing is not
-    │   ├── RunActive, RunEnded, IdempotencyConflict, OutsideRun, NotOutside, OffsetConflict, BlobExists
+    │   ├── RunActive, RunEnded, IdempotencyConflict, OutsideRun, NotOutside, OffsetConflict, BlobExists,
+    │   ├── InputBusy, InputInUse, QuotaExceeded
     ├── Unauthorized, Forbidden
     ├── RangeNotSatisfiable
     └── Unavailable           try again later
@@ -72,6 +73,20 @@ class BodyTooLarge(Invalid):
 
     code = "body_too_large"
     title = "The request body is too large"
+
+
+class InputTooLarge(Invalid):
+    """The input is larger than the server accepts (setting ``max_input_bytes``)."""
+
+    code = "input_too_large"
+    title = "The input is too large"
+
+
+class InputDamaged(Invalid):
+    """What arrived does not have the announced SHA-256: nothing of it was kept; announce it again and send it anew."""
+
+    code = "input_damaged"
+    title = "The bytes are not those that were announced"
 
 
 class NotFound(SnakewayError):
@@ -142,6 +157,13 @@ class BlobNotFound(NotFound):
 
     code = "blob_not_found"
     title = "No such object"
+
+
+class InputNotFound(NotFound):
+    """No input has this id, or it is not yours to see, or its upload has expired."""
+
+    code = "input_not_found"
+    title = "No such input"
 
 
 class Conflict(SnakewayError):
@@ -215,10 +237,10 @@ class NotOutside(Conflict):
 
 
 class OffsetConflict(Conflict):
-    """The bytes do not begin where the attempt's recorded events end; ``offset`` says where that is."""
+    """The bytes do not begin where those that are here already end; ``offset`` says where that is."""
 
     code = "offset_conflict"
-    title = "The events go on at another offset"
+    title = "The bytes go on at another offset"
 
     def __init__(self, detail: str, *, offset: int = 0, field: str | None = "offset") -> None:
         super().__init__(detail, field=field)
@@ -230,6 +252,27 @@ class BlobExists(Conflict):
 
     code = "blob_exists"
     title = "There is such an object already"
+
+
+class InputBusy(Conflict):
+    """Another request is at work on this content: stores it, or removes it; ask again in a moment."""
+
+    code = "input_busy"
+    title = "The input is being worked on"
+
+
+class InputInUse(Conflict):
+    """Runs use the input, so it is kept: delete these runs first."""
+
+    code = "input_in_use"
+    title = "Runs use the input"
+
+
+class QuotaExceeded(Conflict):
+    """It would be more than one person may keep (setting ``max_inputs_bytes_per_owner``); delete something first."""
+
+    code = "quota_exceeded"
+    title = "There is no room left for you"
 
 
 class Unauthorized(SnakewayError):

@@ -19,6 +19,7 @@ from snakeway.model.attempt import AttemptReason, AttemptState
 from snakeway.model.audit import AuditAction
 from snakeway.model.delivery import DeliveryState
 from snakeway.model.gate import GateState
+from snakeway.model.input import InputState
 from snakeway.model.job import JobState
 from snakeway.model.run import RunState
 
@@ -101,6 +102,8 @@ class RunRow(Table, table=True):
     jobs_done: int = 0
     jobs_failed: int = 0
     webhooks: list[str] = _json(list)
+    # Uploaded files that it uses: id, path, name, sha256 and size_bytes of each. RunInputRow has them for looking up.
+    inputs: list[dict[str, Any]] = _json(list)
 
 
 class RunLabelRow(Table, table=True):
@@ -112,6 +115,38 @@ class RunLabelRow(Table, table=True):
     run_id: str = _run_key(primary_key=True)
     key: str = Field(primary_key=True, max_length=63)
     value: str = Field(max_length=255)
+
+
+class InputRow(Table, table=True):
+    """A file that somebody has uploaded, or is uploading. Several may have the same content."""
+
+    __tablename__ = "input"
+    __table_args__ = (
+        Index("ix_input_owner", "owner", "id"),
+        Index("ix_input_content", "owner", "sha256"),
+        Index("ix_input_state", "state", "updated_at"),
+    )
+
+    id: str = Field(primary_key=True, max_length=36)
+    owner: str = Field(max_length=255)
+    name: str = Field(max_length=255)
+    size_bytes: int = Field(sa_column=Column(BigInteger, nullable=False))
+    sha256: str = Field(max_length=64)
+    state: InputState = _enum(InputState.UPLOADING)
+    created_at: datetime = _time(nullable=False)
+    updated_at: datetime = _time(nullable=False)  # when bytes last came, or the state changed
+    completed_at: datetime | None = _time()
+
+
+class RunInputRow(Table, table=True):
+    """An input of a run: as long as the run is there, so is the input."""
+
+    __tablename__ = "run_input"
+
+    run_id: str = _run_key(primary_key=True)
+    input_id: str = Field(
+        sa_column=Column(String(36), ForeignKey("input.id"), primary_key=True, index=True, nullable=False)
+    )
 
 
 class IdempotencyRow(Table, table=True):

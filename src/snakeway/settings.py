@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from snakeway.errors import Invalid
-from snakeway.model.blob import BlobsLocation, FolderLocation, location_of
+from snakeway.model.blob import BlobsLocation, location_of
 from snakeway.model.duration import parse_duration
 from snakeway.model.retention import Rule, check_states
 from snakeway.model.run import RunState
@@ -159,6 +159,13 @@ class Settings(BaseSettings):
     max_bundle_bytes: int = Field(
         256 * 1024 * 1024, ge=1024, description="Largest accepted archive of a workflow, packed."
     )
+    max_input_bytes: int = Field(1024**4, ge=1, description="Largest file that can be uploaded as an input.")
+    max_inputs_bytes_per_owner: int = Field(
+        10 * 1024**4, ge=1, description="Most bytes of inputs that one owner may keep; the same content counts once."
+    )
+    upload_expiry_s: float = Field(
+        7 * 24 * 3600, ge=60, description="Time without a byte after which an unfinished upload of an input is removed."
+    )
     max_active_runs: int = Field(
         4, ge=1, description="Attempts that one supervisor runs at a time; the rest wait in the queue."
     )
@@ -250,6 +257,11 @@ class Settings(BaseSettings):
         return self.database_url or f"sqlite:///{self.data_dir / 'snakeway.db'}"
 
     @property
+    def blobs_address(self) -> str:
+        """Where objects are kept as a URL, the default filled in."""
+        return self.blobs_url or (self.data_dir / "blobs").as_uri()
+
+    @property
     def blobs_location(self) -> BlobsLocation:
         """Where objects are kept, the default filled in."""
-        return FolderLocation(self.data_dir / "blobs") if self.blobs_url is None else location_of(self.blobs_url)
+        return location_of(self.blobs_address)

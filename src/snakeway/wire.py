@@ -28,7 +28,7 @@ address there, such as s3://BUCKET/KEY, wherever snakemake has its copy.
                       kernel ended a process of the host for want of memory; null: not known), gate (its request; a gate
                       that waits for a decision has one, see gatefile.py, and `rejected` {by, reason} if it was)
     progress          done, total
-    error             exception, message
+    error             exception, message, storage (what S3 said, if that is the reason, or null)
     attempt_ended     lost (events that could not be written)
 """
 
@@ -75,7 +75,7 @@ _NUMBERS = ("job", "try", "total", "done", "lost", "threads")
 _CODES = ("exit_code", "signal")
 _LISTS = ("input", "output", "directories", "files", "nodes", "links")
 _TIMES = ("started_at", "ended_at")
-_OBJECTS = ("wildcards", "resources", "gate")
+_OBJECTS = ("wildcards", "resources", "gate", "storage")
 _TEXTS = (
     "rule",
     "reason",

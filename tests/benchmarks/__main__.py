@@ -4,7 +4,7 @@ import runpy
 import sys
 from pathlib import Path
 
-NAMES = ("start", "profile", "plugin", "api", "intake", "memory", "spans", "shipping")
+NAMES = ("start", "profile", "plugin", "api", "intake", "memory", "spans", "shipping", "uploads")
 BY_NAME_ONLY = ("slurm", "aws_batch")  # need root and Debian's packages of Slurm and of containers
 
 

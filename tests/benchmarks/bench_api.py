@@ -85,8 +85,9 @@ def serve(port: int) -> None:
     settings = Settings()
     store = Store(settings.store_url)
     catalog = Catalog(settings)
-    reads = Reads(store, catalog, settings, Storages(open_location))
-    app = create_app(Parts(settings, Commands(store, catalog, settings), reads))
+    storages = Storages(open_location)
+    reads = Reads(store, catalog, settings, storages)
+    app = create_app(Parts(settings, Commands(store, catalog, settings, storages), reads))
     uvicorn.run(app, port=port, log_level="warning", access_log=False, server_header=False)
 
 

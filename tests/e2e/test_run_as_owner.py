@@ -1,5 +1,6 @@
 """Runs as the accounts of their owners: an ordinary service account, real people, real sudo; jobs on this machine."""
 
+import hashlib
 import os
 import signal
 import subprocess
@@ -66,6 +67,13 @@ rule all:
         "rm {output}; ln -s $SECRET {output}"
 """
 
+READS = """
+rule all:
+    input: config["table"]
+    output: "read.txt"
+    shell: "cat {input} > {output}; id -un >> {output}"
+"""
+
 ASKS = """
 localrules: review
 
@@ -92,7 +100,7 @@ rule use:
 def home() -> Iterator[House]:
     need(PROGRAMS, missing=missing(), root=True)
     with house() as made:
-        texts = {"makes": MAKES, "stubborn": STUBBORN, "waits": WAITS, "plants": PLANTS, "asks": ASKS}
+        texts = {"makes": MAKES, "stubborn": STUBBORN, "waits": WAITS, "plants": PLANTS, "asks": ASKS, "reads": READS}
         for name, text in texts.items():
             made.workflow(name, text)
         yield made
@@ -165,6 +173,28 @@ def test_a_run_is_its_owners_and_the_service_can_do_all_it_does(alices: Server) 
     assert alices.request("DELETE", f"/runs/{run_id}").status_code == 204
     assert not directory.exists()
     assert list((directory.parent / ".trash").iterdir()) == []
+
+
+def test_an_uploaded_file_reaches_its_owner_s_run_and_nobody_else(alices: Server) -> None:
+    data = b"of alice\n"
+    body = {"name": "table.csv", "size_bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    found = alices.request("POST", "/inputs", json=body).json()
+    headers = {"Content-Type": "application/octet-stream", "Upload-Offset": "0"}
+    assert alices.request("PATCH", f"/inputs/{found['id']}", content=data, headers=headers).is_success
+    run_id = alices.submit("reads", config={"table": found["reference"]})
+    run = alices.end_of(run_id)
+    assert run["state"] == "succeeded", run["error"]
+    directory = alices.directory(run_id)
+    assert (directory / "read.txt").read_text() == f"of alice\n{ALICE}\n"
+    copy = directory / run["inputs"][0]["path"]
+    kept = next((alices.data_dir / "blobs").rglob("*.blob"))
+    assert [become(account, "cat", str(copy)).returncode for account in (ALICE, BOB)] == [0, 1]
+    assert [become(account, "cat", str(kept)).returncode for account in (ALICE, BOB)] == [1, 1]
+    alices.rerun(run_id)
+    assert alices.end_of(run_id)["state"] == "succeeded"
+    assert alices.request("DELETE", f"/runs/{run_id}").status_code == 204
+    assert not directory.exists()
+    assert alices.request("DELETE", f"/inputs/{found['id']}").status_code == 204
 
 
 def test_a_re_run_makes_only_what_is_lacking(alices: Server) -> None:

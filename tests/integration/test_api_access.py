@@ -69,6 +69,10 @@ def with_token(api: Api) -> TestClient:
     [
         ("GET", "/api/v1/runs"),
         ("POST", "/api/v1/runs"),
+        ("GET", "/api/v1/inputs"),
+        ("POST", "/api/v1/inputs"),
+        ("PATCH", "/api/v1/inputs/x"),
+        ("GET", "/api/v1/inputs/x/content"),
         ("GET", "/api/v1/runs/x/events"),
         ("HEAD", "/api/v1/runs/x/log"),
         ("GET", "/api/v1/workflows"),

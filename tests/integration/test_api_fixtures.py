@@ -234,7 +234,8 @@ def write_catalog(root: Path) -> Settings:
 
 def make_parts(store: Store, settings: Settings) -> Parts:
     catalog = Catalog(settings)
-    return Parts(settings, Commands(store, catalog, settings), Reads(store, catalog, settings, Storages(open_location)))
+    storages = Storages(open_location)
+    return Parts(settings, Commands(store, catalog, settings, storages), Reads(store, catalog, settings, storages))
 
 
 def running(store: Store, settings: Settings) -> Iterator[Api]:

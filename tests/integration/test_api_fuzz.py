@@ -1,5 +1,6 @@
 """Whatever is sent, the server answers with something other than an unexpected error."""
 
+import hashlib
 import json
 from base64 import urlsafe_b64encode
 from typing import Any
@@ -142,6 +143,39 @@ def test_any_header_about_files(api: Api, run: RunRow, name: str, value: str) ->
 def test_any_path(api: Api, run: RunRow, prefix: str, parts: list[str]) -> None:
     path = told("/".join(parts))
     check(api, "GET", f"{prefix.format(run=run.id)}{path}")
+
+
+announcements = st.dictionaries(
+    st.sampled_from(["name", "size_bytes", "sha256", "other"]), plain | st.just("a" * 64) | st.just(3), max_size=4
+)
+
+
+@fuzzed
+@given(body=announcements)
+def test_any_announcement(api: Api, body: dict[str, Any]) -> None:
+    check(api, "POST", "/inputs", json=body)
+
+
+@fuzzed
+@given(
+    offset=text | st.integers(0, 5).map(str),
+    content=st.binary(max_size=6),
+    part=st.text("0123456789=bytes-, ", max_size=12),
+)
+def test_any_piece_of_an_input(api: Api, offset: str, content: bytes, part: str) -> None:
+    empty = {"name": "a", "size_bytes": 3, "sha256": hashlib.sha256(b"abc").hexdigest()}
+    input_id = api.request("POST", "/inputs", json=empty).json()["id"]
+    headers = {"Content-Type": "application/octet-stream", "Upload-Offset": offset.encode()}
+    check(api, "PATCH", f"/inputs/{input_id}", content=content, headers=headers)
+    check(api, "GET", f"/inputs/{input_id}/content", headers={"Range": part})
+
+
+@fuzzed
+@given(path=text, query=queries)
+def test_any_query_about_inputs(api: Api, path: str, query: list[tuple[str, str]]) -> None:
+    sent = "&".join(f"{name}={quote(value)}" for name, value in query)
+    check(api, "GET", f"/inputs?{sent}")
+    check(api, "GET", f"/inputs/{quote(path, safe='')}?{sent}")
 
 
 started = st.fixed_dictionaries(

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from snakeway import ids, removal
+from snakeway.blobs import Storages
+from snakeway.bootstrap import open_location
 from snakeway.directory import run_directory
 from snakeway.errors import RunActive
 from snakeway.model.attempt import AttemptState
@@ -235,7 +237,7 @@ def test_the_rules_of_the_settings_are_applied_and_the_trash_is_emptied(
     forgotten.mkdir(parents=True)
     rules = [{"older_than": "30d", "states": ["failed"]}, {"older_than": "52w", "labels": {"no": "such"}}]
     settings = Settings(data_dir=tmp_path, retention=[RetentionRule.model_validate(rule) for rule in rules])
-    assert Chores(store, settings).apply_retention() == 1
+    assert Chores(store, settings, Storages(open_location)).apply_retention() == 1
     assert left(store) == {done.id, kept.id}
     assert not forgotten.exists()
     [line] = lines(store)

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from snakeway.directory import AttemptDirectory, run_directory
-from snakeway.model.attempt import AttemptState
-from snakeway.model.job import JobState
+from snakeway.model.attempt import AttemptReason, AttemptState
+from snakeway.model.job import Job, JobState
 from snakeway.rows import AttemptRow, now
 from snakeway.settings import Settings
 from snakeway.store import Store, attempts, jobs
-from snakeway.supervisor import watch
+from snakeway.supervisor import intake, watch
 from snakeway.supervisor.process import Liveness, identify
 from snakeway.targets import diagnosis_for
 from tests.integration.conftest import AddRun
@@ -93,3 +93,29 @@ def test_a_chunk_that_cannot_be_taken_in_is_passed_over(
         found = attempts.get(tx, attempt.id)
     assert found is not None
     assert (found.state, found.events_lost) == (AttemptState.SUCCEEDED, len(EVENTS))
+
+
+@pytest.mark.parametrize(
+    ("count", "lost", "external_id", "expected"),
+    [
+        (len(EVENTS), 0, None, True),
+        (len(EVENTS), 0, "17", False),  # a scheduler had it
+        (len(EVENTS), 1, None, False),  # who knows what was in those that could not be written
+        (len(EVENTS) - 1, 0, None, False),  # or in those that come no more
+        (0, 0, None, False),
+    ],
+)
+def test_a_record_that_is_whole_says_that_no_job_was_sent(
+    count: int, lost: int, external_id: str | None, expected: bool, store: Store, add_run: AddRun, tmp_path: Path
+) -> None:
+    attempt, directory = held(store, add_run, Settings(data_dir=tmp_path))
+    write_events(directory, 0, count)
+    if lost:
+        text = directory.events.read_text()
+        directory.events.write_text(text.replace('"lost": 0', f'"lost": {lost}'))
+    with store.write() as tx:
+        jobs.save(tx, attempt.run_id, attempt.id, [Job(0, external_id=external_id)])
+    with store.read() as tx:
+        assert intake.nothing_sent(tx, attempt, directory) is expected
+        attempt.reason = AttemptReason.RECOVERY  # it may have been about to take up jobs of the one before
+        assert not intake.nothing_sent(tx, attempt, directory)

@@ -19,7 +19,7 @@ import re
 import signal
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -163,7 +163,7 @@ def aws(folder: Path) -> Iterator[Aws]:
 
             wait_until(answers, timeout_s=_START_S, what="moto_server to answer")
             server = Aws(url, log, ours, tag, role="")
-            server = Aws(url, log, ours, tag, role=_set_up(server))
+            server = Aws(url, log, ours, tag, role=set_up(server.client))
             try:
                 yield server
             finally:
@@ -171,9 +171,9 @@ def aws(folder: Path) -> Iterator[Aws]:
                 ours.remove(names)
 
 
-def _set_up(server: Aws) -> str:
-    """Make the bucket, the role and the queue; returns the role's ARN."""
-    s3, iam, ec2, batch = (server.client(service) for service in ("s3", "iam", "ec2", "batch"))
+def set_up(client: Callable[[str], Any]) -> str:
+    """Make the bucket, the role and the queue; returns the role's ARN. ``client`` makes clients of services."""
+    s3, iam, ec2, batch = (client(service) for service in ("s3", "iam", "ec2", "batch"))
     s3.create_bucket(Bucket=BUCKET)
     s3.put_object(Bucket=BUCKET, Key="marker", Body=b"")
     role = str(iam.create_role(RoleName="snakeway", AssumeRolePolicyDocument=_TRUST)["Role"]["Arn"])

@@ -262,6 +262,8 @@ def test_commands_are_those_of_the_app() -> None:
             "reject",
             "artifacts",
             "get",
+            "upload",
+            "inputs",
             "rm",
             "prune",
             "audit",

@@ -58,10 +58,11 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
     store.migrate()
     catalog = Catalog(settings)
     stopping = threading.Event()
-    reads = Reads(store, catalog, settings, Storages(open_location))
+    storages = Storages(open_location)
+    reads = Reads(store, catalog, settings, storages)
     parts = Parts(
         settings,
-        Commands(store, catalog, settings),
+        Commands(store, catalog, settings, storages),
         reads,
         stopping=stopping,
     )

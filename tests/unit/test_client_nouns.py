@@ -10,6 +10,7 @@ from snakeway.api import attempt as api_attempt
 from snakeway.api import audit as api_audit
 from snakeway.api import cost as api_cost
 from snakeway.api import delivery as api_delivery
+from snakeway.api import input as api_input
 from snakeway.api import job as api_job
 from snakeway.api import prune as api_prune
 from snakeway.api import run as api_run
@@ -41,7 +42,25 @@ def run(**changes: Any) -> dict[str, Any]:
         "stop_requested_at": None,
         "error": None,
         "jobs": {"total": 8, "done": 3, "failed": 0},
+        "inputs": [],
         "trace_id": "0" * 31 + "1",
+        **changes,
+    }
+
+
+def input_(**changes: Any) -> dict[str, Any]:
+    return {
+        "id": OTHER_ID,
+        "name": "a.txt",
+        "state": "complete",
+        "reference": f"input:{OTHER_ID}",
+        "size_bytes": 2048,
+        "offset": 2048,
+        "sha256": "ab" * 32,
+        "owner": "local",
+        "created_at": "2026-01-02T03:04:05Z",
+        "completed_at": "2026-01-02T03:04:06Z",
+        "expires_at": None,
         **changes,
     }
 
@@ -248,6 +267,7 @@ def costs(**changes: Any) -> dict[str, Any]:
     ("made", "of_the_api", "of_the_client"),
     [
         (run(), api_run.Run, nouns.Run),
+        (input_(), api_input.Input, nouns.Input),
         (attempt(), api_attempt.Attempt, nouns.Attempt),
         (job(), api_job.Job, nouns.Job),
         (artifact(), api_artifact.Artifact, nouns.Artifact),

@@ -55,9 +55,9 @@ class Handler(BaseHTTPRequestHandler):
         length = int(self.headers.get("Content-Length") or 0)
         body = self.rfile.read(length)
         parts = urlsplit(self.path)
-        request = Request(
-            self.command, parts.path, parse_qsl(parts.query), self.headers, json.loads(body) if body else None
-        )
+        is_json = self.headers.get("Content-Type") == "application/json"
+        sent = (json.loads(body) if is_json else body) if body else None
+        request = Request(self.command, parts.path, parse_qsl(parts.query), self.headers, sent)
         self.stand_in.requests.append(request)
         replies = self.stand_in.replies[self.command, parts.path]
         if not replies:
@@ -65,7 +65,7 @@ class Handler(BaseHTTPRequestHandler):
             return
         (replies.pop(0) if len(replies) > 1 else replies[0])(self)
 
-    do_GET = do_POST = do_DELETE = answer  # noqa: N815
+    do_GET = do_POST = do_PATCH = do_DELETE = answer  # noqa: N815
 
     def log_message(self, *_: Any) -> None:
         pass

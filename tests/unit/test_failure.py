@@ -10,6 +10,7 @@ from snakeway.model import complaint
 from snakeway.model import job as job_rules
 from snakeway.model.attempt import Overrides
 from snakeway.model.failure import TRANSIENT, Bounds, Facts, Failure, FailureKind, apply, combine, more
+from snakeway.model.storage import StorageTrouble
 from snakeway.targets import diagnosis_for
 
 K = FailureKind
@@ -72,6 +73,12 @@ JOBS: list[tuple[dict[str, Any], FailureKind, str, dict[str, Any] | None]] = [
     ({"exit_code": 1, "log_tail": "cp: x: No space left on device"}, K.NO_SPACE, "No space left on device", None),
     ({"exit_code": 255, "stderr_tail": "FATAL: Unable to pull docker://x"}, K.IMAGE_PULL, "Unable to pull", None),
     ({"exit_code": 1, "log_tail": "botocore: EndpointConnectionError: s3"}, K.STORAGE_UNREACHABLE, "s3", {}),
+    (
+        {"message": "Failed s3://b/k\nClientError: An error occurred (403) when calling the HeadObject operation"},
+        K.STORAGE_REFUSED,
+        "(403) when calling the HeadObject operation",
+        None,
+    ),
     (
         {"message": "MissingOutputException in rule fit:\nwait:\na.txt (missing locally, parent dir not present)"},
         K.MISSING_OUTPUT,
@@ -192,6 +199,37 @@ COMPLAINTS = [
     ),
     ("WorkflowError", "OSError: [Errno 28] No space left on device", K.NO_SPACE, "No space left", (None, None)),
     ("WorkflowError", "Failed to pull singularity image from docker://x", K.IMAGE_PULL, "docker://x", (None, None)),
+    (
+        "WorkflowError",
+        'WorkflowError in file "/x/Snakefile", line 1:\nError applying default storage provider s3. Make sure'
+        " to provide a valid --default-storage-prefix (see https://x). query $SNAKEMAKE_S3_PREFIX/a.txt is invalid: no",
+        K.INVALID_TARGET,
+        "No place for files is named: set SNAKEMAKE_S3_PREFIX",
+        (None, None),
+    ),
+    (
+        "WorkflowError",
+        "Error applying default storage provider s3. Make sure. query my place/1/a.txt is invalid: must start with s3",
+        K.INVALID_TARGET,
+        "The place for files, 'my place/1', is not in a bucket",
+        (None, None),
+    ),
+    (
+        "WorkflowError",
+        "WorkflowError:\nThe following required arguments are missing for plugin x-y: --x-y-queue (or environment"
+        " variable SNAKEMAKE_X_Y_QUEUE).",
+        K.INVALID_TARGET,
+        "set SNAKEMAKE_X_Y_QUEUE where snakemake is started, for a server in its environment, or set x-y-queue",
+        (None, None),
+    ),
+    ("ValueError", "ValueError:\nInvalid endpoint: here", K.INVALID_TARGET, "Invalid endpoint: here", (None, None)),
+    (
+        "WorkflowError",
+        'WorkflowError:\n--container-image is $X, but no such environment variable is set.\n  File "/x/y.py", line 8',
+        K.INVALID_TARGET,
+        "--container-image is $X",
+        (None, None),
+    ),
     ("Whatever", "", K.UNKNOWN, "Whatever", (None, None)),
     ("", "", K.UNKNOWN, "no reason is known", (None, None)),
 ]
@@ -206,6 +244,31 @@ def test_complaints_are_judged(
     assert words in failure.summary
     assert (failure.file, failure.line) == place
     assert "\n" not in failure.summary
+
+
+MISSING = "Missing input files for rule a:\n  affected files:\n    s3://bucket/key (in storage)"
+
+
+def test_what_storage_says_is_the_reason() -> None:
+    failure = complaint.diagnose("MissingInputException", MISSING, StorageTrouble("NoSuchBucket", 404, "bucket"))
+    assert (failure.kind, failure.suggestion, failure.line) == (K.STORAGE_REFUSED, None, None)
+    assert "Missing input" not in failure.summary
+    failure = complaint.diagnose("MissingInputException", MISSING, StorageTrouble("EndpointConnectionError"))
+    assert (failure.kind, failure.suggestion) == (K.STORAGE_UNREACHABLE, {})
+
+
+def test_a_file_that_is_missing_in_a_storage_that_is_well_is_missing() -> None:
+    failure = complaint.diagnose("MissingInputException", MISSING, StorageTrouble("", None, "bucket"))
+    assert (failure.kind, failure.suggestion) == (K.MISSING_INPUT, None)
+    assert failure.summary.endswith("s3://bucket/key (in storage)")
+
+
+def test_words_for_a_person() -> None:
+    told = {"exception": "MissingInputException", "message": MISSING, "storage": None}
+    assert complaint.words(told) == MISSING
+    assert complaint.words({"exception": "X", "message": ""}) == "X"
+    assert complaint.words({**told, "storage": {"code": ""}}) == MISSING
+    assert "There is no bucket b" in complaint.words({**told, "storage": {"code": "NoSuchBucket", "bucket": "b"}})
 
 
 @given(st.text(), st.text())

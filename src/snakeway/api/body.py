@@ -2,6 +2,7 @@
 
 import re
 from asyncio import to_thread
+from collections.abc import AsyncGenerator
 from typing import Any, BinaryIO, TypeVar
 
 import msgspec
@@ -76,6 +77,26 @@ async def spool(request: ApiRequest, file: BinaryIO, max_bytes: int) -> None:
         raise Invalid("the connection was closed before the end of the body") from error
     except OSError as error:
         raise Unavailable(f"the body cannot be stored: {error.strerror}; make room in the data folder") from error
+
+
+async def blocks(request: ApiRequest, size_bytes: int) -> AsyncGenerator[bytes, None]:
+    """Yield a request's body as it comes, in blocks of about ``size_bytes``, and what came before a break as well.
+
+    Raises Invalid when the connection was closed before the end of the body.
+    """
+    block = bytearray()
+    try:
+        async for chunk in request.stream():
+            block += chunk
+            if len(block) >= size_bytes:
+                yield bytes(block)
+                block.clear()
+    except InternalServerException as error:  # as in `ApiRequest.body`
+        if block:
+            yield bytes(block)
+        raise Invalid("the connection was closed before the end of the body") from error
+    if block:
+        yield bytes(block)
 
 
 def _write(file: BinaryIO, chunk: bytes) -> None:

@@ -28,6 +28,7 @@ _TAGS = {
     "logs": "What snakemake and the jobs wrote, whole, in parts, or the end of it.",
     "events": "A run as it happens.",
     "artifacts": "Output files.",
+    "inputs": "Files that are uploaded, for runs to use.",
     "gates": "Where workflows wait for a person, and what was decided.",
     "outside": "Recording runs that somebody started by hand. Sent by the logger plugin and by `snakeway import`.",
     "workflows": "What can be run.",

@@ -32,6 +32,8 @@ STATUS: dict[type[SnakewayError], int] = {
     errors.InvalidTarget: 422,
     errors.InvalidCursor: 400,
     errors.BodyTooLarge: 413,
+    errors.InputTooLarge: 413,
+    errors.InputDamaged: 422,
     errors.NotFound: 404,
     errors.RunNotFound: 404,
     errors.AttemptNotFound: 404,
@@ -41,6 +43,7 @@ STATUS: dict[type[SnakewayError], int] = {
     errors.WorkflowNotFound: 404,
     errors.TargetNotFound: 404,
     errors.BlobNotFound: 404,
+    errors.InputNotFound: 404,
     errors.Conflict: 409,
     errors.RunActive: 409,
     errors.RunEnded: 409,
@@ -54,6 +57,9 @@ STATUS: dict[type[SnakewayError], int] = {
     errors.NotOutside: 409,
     errors.OffsetConflict: 409,
     errors.BlobExists: 409,
+    errors.InputBusy: 409,
+    errors.InputInUse: 409,
+    errors.QuotaExceeded: 409,
     errors.Unauthorized: 401,
     errors.Forbidden: 403,
     errors.RangeNotSatisfiable: 416,
@@ -67,6 +73,7 @@ STATUS: dict[type[SnakewayError], int] = {
 }
 _HEADERS: dict[type[SnakewayError], dict[str, str]] = {
     errors.Unauthorized: {"WWW-Authenticate": 'Bearer realm="snakeway"'},
+    errors.InputBusy: {"Retry-After": "2"},
     errors.Unavailable: {"Retry-After": "5"},
     errors.StoreBusy: {"Retry-After": "2"},
     errors.StoreOutdated: {"Retry-After": "60"},
@@ -86,7 +93,7 @@ class Problem(Struct, omit_defaults=True, frozen=True):
     instance: Annotated[str, Meta(description="The path of the request.")]
     code: Annotated[str, Meta(description="Stable name of this kind of problem.")]
     field: Annotated[str | None, Meta(description="The member, parameter or header at fault, if there is one.")] = None
-    offset: Annotated[int | None, Meta(description="Of `offset_conflict`: where the recorded events end.")] = None
+    offset: Annotated[int | None, Meta(description="Of `offset_conflict`: where the bytes are to go on.")] = None
 
 
 @dataclass(frozen=True, slots=True)

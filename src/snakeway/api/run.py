@@ -22,6 +22,7 @@ from snakeway.api.shared import (
     EXAMPLE_TIME,
     JobCounts,
     RunId,
+    RunInput,
     TheCommands,
     TheReads,
 )
@@ -56,6 +57,7 @@ class Run(Struct, frozen=True):
     stop_requested_at: Annotated[datetime | None, Meta(description="When somebody first asked for its end.")]
     error: str | None
     jobs: Annotated[JobCounts, Meta(description="Of the newest attempt.")]
+    inputs: Annotated[list[RunInput], Meta(description="The inputs that its configuration refers to.")]
     trace_id: Annotated[str, Meta(description="32 hexadecimal digits: the run's trace in OpenTelemetry.")]
 
     @classmethod
@@ -81,6 +83,7 @@ class Run(Struct, frozen=True):
             stop_requested_at=row.stop_requested_at,
             error=row.error,
             jobs=JobCounts(row.jobs_total, row.jobs_done, row.jobs_failed),
+            inputs=[RunInput(**each) for each in row.inputs],
             trace_id=f"{caller.trace_id if caller else ids.trace_id(row.id):032x}",
         )
 
@@ -118,6 +121,7 @@ EXAMPLE = Run(
     stop_requested_at=None,
     error=None,
     jobs=JobCounts(103, 57, 0),
+    inputs=[],
     trace_id=EXAMPLE_RUN_ID.replace("-", ""),
 )
 

@@ -28,3 +28,13 @@ class JobCounts(Struct, frozen=True):
     total: Annotated[int, Meta(description="Jobs that Snakemake means to run; 0 until it has said so.")]
     done: int
     failed: int
+
+
+class RunInput(Struct, frozen=True):
+    """An uploaded file that a run uses: exactly these bytes, also if it is run again."""
+
+    id: str
+    path: Annotated[str, Meta(description="Where jobs find it, and what the configuration says in its place.")]
+    name: str
+    sha256: str
+    size_bytes: int

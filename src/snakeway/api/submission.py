@@ -89,7 +89,13 @@ class RunRequest(_Changes, frozen=True, kw_only=True):
         Meta(description="Name of a workflow of the catalog, or where else one is from."),
     ]
     target: Annotated[Name, Meta(description="Where the jobs run.")] = "local"
-    config: Annotated[dict[str, Any], Meta(description="Replaces values of the workflow's own configuration.")] = {}
+    config: Annotated[
+        dict[str, Any],
+        Meta(
+            description="Replaces values of the workflow's own configuration. The text `input:ID` stands for an input: "
+            "the workflow sees the path of the file."
+        ),
+    ] = {}
     labels: Annotated[
         dict[str, str], Meta(description="For filters: at most 32, values of at most 255 characters.")
     ] = {}

@@ -15,7 +15,7 @@ import secrets
 import shutil
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Self
@@ -73,6 +73,19 @@ def materialise(snapshot: Path, index: Index, digest: str, directory: Path) -> N
             for path in run.made:  # last, because what is put into a folder gives it a new time
                 run.set_folder_time(path, os.lstat(snapshot / path).st_mtime_ns)
         run.write_manifest(after)
+
+
+def place(directory: Path, path: str, size_bytes: int, modified: int, write: Callable[[BinaryIO], None]) -> None:
+    """Put a file that ``write`` writes at ``path`` in a run's directory, for reading only.
+
+    One of this size and time (``modified``, ns since the epoch) is left as it is: it was put there before. May be
+    repeated after a kill at any point. What ``write`` raises goes through, and leaves what was there.
+
+    Raises InvalidWorkflow as `materialise` does.
+    """
+    with _Beneath(directory) as run:
+        if not run.is_placed(path, size_bytes, modified):
+            run.put_written(path, write, modified)
 
 
 def _both(before: _Manifest, index: Index) -> dict[str, list[Entry]]:
@@ -173,6 +186,34 @@ class _Beneath:
             except IsADirectoryError:
                 os.unlink(temporary, dir_fd=self._state)
                 raise self._in_the_way(path, "a folder", "a file") from None
+
+    def is_placed(self, path: str, size_bytes: int, modified: int) -> bool:
+        """Whether a file of this size and time is at ``path``."""
+        try:
+            with self._parent(path) as (folder, name):
+                found = os.lstat(name, dir_fd=folder)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        return stat.S_ISREG(found.st_mode) and (found.st_size, found.st_mtime_ns) == (size_bytes, modified)
+
+    def put_written(self, path: str, write: Callable[[BinaryIO], None], modified: int) -> None:
+        """Put a read-only file with what ``write`` writes, on the disk before it has its name; else as `put` does."""
+        temporary = f"{_UNFINISHED}{secrets.token_hex(8)}"
+        try:
+            with self._parent(path, create=True) as (folder, name):
+                with self._create(temporary) as copy:
+                    write(copy)
+                    copy.flush()
+                    os.fsync(copy.fileno())
+                    os.fchmod(copy.fileno(), 0o444)  # the owner of the directory may be another account
+                os.utime(temporary, ns=(modified, modified), dir_fd=self._state, follow_symlinks=False)
+                try:
+                    os.rename(temporary, name, src_dir_fd=self._state, dst_dir_fd=folder)
+                except IsADirectoryError:
+                    raise self._in_the_way(path, "a folder", "a file") from None
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temporary, dir_fd=self._state)
 
     def read_manifest(self) -> _Manifest:
         """Return the list of the workflow's files; an empty one if there is none or somebody spoiled it."""

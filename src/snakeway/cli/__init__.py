@@ -25,6 +25,7 @@ from snakeway.cli import (
     gate,
     gates,
     housekeeping,
+    inputs,
     jobs,
     logs,
     outside,
@@ -85,6 +86,8 @@ app.command("approve")(gates.approve)
 app.command("reject")(gates.reject)
 app.command("artifacts")(artifacts.artifacts)
 app.command("get")(artifacts.get)
+app.command("upload")(inputs.upload)
+app.command("inputs")(inputs.inputs)
 app.command("rm")(runs.rm)
 app.command("prune")(housekeeping.prune)
 app.command("audit")(housekeeping.audit)

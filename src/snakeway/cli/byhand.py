@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from snakeway.errors import NotFound
+from snakeway.model import complaint
 from snakeway.model import outside as rules
 from snakeway.model.job import Job, JobState, merge
 from snakeway.wire import EVENTS_FILE, STATE_FOLDER, Event, EventType, read_events
@@ -87,7 +88,7 @@ class Attempt:
             case EventType.PROGRESS:
                 self.done, self.total = event.get("done") or 0, event.get("total") or 0
             case EventType.ERROR:
-                self.error = str(event.get("message") or event.get("exception") or "error")
+                self.error = complaint.words(event)
             case EventType.ATTEMPT_ENDED:
                 self.ended = event
             case _ if "job" in event:

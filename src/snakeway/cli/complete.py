@@ -33,6 +33,12 @@ def targets(incomplete: str) -> Suggestions:
     return _asked(lambda client: [(found["name"], found["description"]) for found in client.targets()])
 
 
+def inputs(incomplete: str) -> Suggestions:
+    """Suggest recent inputs."""
+    del incomplete
+    return _asked(lambda client: [(each["id"], each["name"]) for each in client.inputs.page(limit=_RUNS)["items"]])
+
+
 def _runs(client: "Client") -> Suggestions:
     found = client.runs_page(limit=_RUNS)["items"]
     return [(short(run["id"]), f"{run['workflow']} {run['state']} {times.ago(run['created_at'])}") for run in found]

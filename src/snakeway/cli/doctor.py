@@ -36,7 +36,7 @@ def doctor(
             "--target",
             "-t",
             metavar="NAME",
-            help="Look at this target's cluster as well; runs a short job there.",
+            help="Look at this target's cluster as well; runs a short job on Slurm.",
             autocompletion=complete.targets,
         ),
     ] = None,
@@ -51,7 +51,9 @@ def doctor(
 
     With --target, on a machine from which jobs are submitted, also what a target on Slurm needs: its commands,
     controller, partitions and accounting, and by a job of at most a minute, whether a node sees the data folder and
-    Snakemake, has the right time, and has Apptainer.
+    Snakemake, has the right time, and has Apptainer. Of a target on AWS Batch: region, credentials and whose they are,
+    queue and compute environments, roles, image, log group, and the bucket, in which a small object is written and
+    deleted again; no job is run, and no key is shown.
     """
     findings = list(examine(target))
     if as_json:
@@ -224,12 +226,16 @@ def _target(name: str) -> Iterator[Finding]:
     except SnakewayError as error:
         yield Finding(f"target {name}", "fail", error.detail, "it must be usable on this machine to be looked at")
         return
-    from snakeway.cli import slurm_checks
+    from snakeway.cli import batch_checks, slurm_checks
 
-    if target.executor not in slurm_checks.EXECUTORS:
+    if target.executor in slurm_checks.EXECUTORS:
+        yield from slurm_checks.slurm(target.profile, settings.data_dir, target.snakemake)
+    elif target.executor in batch_checks.EXECUTORS:
+        from snakeway.catalog.effective import effective
+
+        yield from batch_checks.aws_batch(effective(target, "", os.environ), target.executor)
+    else:
         yield Finding(f"target {name}", "ok", f"executor {target.executor}: there is no cluster to look at")
-        return
-    yield from slurm_checks.slurm(target.profile, settings.data_dir, target.snakemake)
 
 
 def _server() -> Iterator[Finding]:

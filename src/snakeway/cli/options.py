@@ -48,6 +48,16 @@ ConfigFile = Annotated[
     list[Path] | None,
     typer.Option("--configfile", metavar="FILE", help="Take configuration from a JSON or YAML file. Can be repeated."),
 ]
+InputOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--input",
+        "-i",
+        metavar="KEY=FILE",
+        help="Upload a file of this machine and set a value of the configuration to it. Can be repeated; stronger than "
+        "--config.",
+    ),
+]
 SetResources = Annotated[
     list[str] | None,
     typer.Option(

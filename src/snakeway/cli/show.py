@@ -1,6 +1,6 @@
 """The command that shows one run: what was asked for, and side by side what each attempt did."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +13,7 @@ from snakeway.cli.cure import cure, hint_at_gates, hint_at_rerun
 from snakeway.errors import SnakewayError
 
 if TYPE_CHECKING:
-    from snakeway.client import Attempt, Client, Run
+    from snakeway.client import Attempt, Client, Run, RunInput
 
 _COLUMN_WIDTH = 30  # of an attempt; as many of the newest are shown as fit beside each other
 _HEADING_WIDTH = 14
@@ -75,6 +75,8 @@ def _facts(run: "Run") -> Iterator[tuple[str, Any]]:
     yield "target", run["target"]
     yield "owner", run["owner"]
     yield "config", _words(flat(run["config"])) if people else run["config"]
+    if run["inputs"]:
+        yield "inputs", _inputs(run["inputs"]) if people else run["inputs"]
     yield "labels", _words(run["labels"]) if people else run["labels"]
     yield "note", run["note"]
     yield "dry run", run["dry_run"] or None
@@ -87,6 +89,10 @@ def _facts(run: "Run") -> Iterator[tuple[str, Any]]:
 
 def _words(values: Mapping[str, Any]) -> str:
     return " ".join(f"{key}={output.clean(value)}" for key, value in sorted(values.items()))
+
+
+def _inputs(inputs: Sequence["RunInput"]) -> str:
+    return ", ".join(f"{each['path']} ({times.size(each['size_bytes'])})" for each in inputs)
 
 
 def _source(source: Mapping[str, Any]) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from snakeway.cli import complete, follow, options, output, values
+from snakeway.cli import complete, follow, inputs, options, output, values
 from snakeway.cli.connect import connect, find_run, short
 from snakeway.cli.output import Column
 from snakeway.errors import Invalid, WorkflowNotFound
@@ -49,6 +49,7 @@ def submit(
     ] = None,
     config: options.Config = None,
     configfile: options.ConfigFile = None,
+    input_: options.InputOption = None,
     target: options.TargetOption = None,
     set_resources: options.SetResources = None,
     set_threads: options.SetThreads = None,
@@ -97,6 +98,9 @@ def submit(
         body["webhooks"] = webhook
     with connect() as client:
         body["workflow"] = _sent(client, source) if isinstance(source, Path) else source
+        if input_:
+            uploaded = inputs.sent_for(client, input_, shown=not quiet and not as_json)
+            body["config"] = values.merge(body["config"], uploaded, field="--input")
         try:
             run = client.submit(body, idempotency_key=idempotency_key, traceparent=os.environ.get("TRACEPARENT"))
         except WorkflowNotFound as error:

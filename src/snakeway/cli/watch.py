@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from snakeway.cli import times
+from snakeway.model import complaint
 from snakeway.model.job import Job, JobState, last_words, merge
 from snakeway.wire import EventType
 
@@ -87,7 +88,7 @@ class Watch:
             case EventType.PROGRESS:
                 self.done, self.total = int(data["done"]), int(data["total"])
             case EventType.ERROR:
-                yield Line(at, subject, "error", str(data.get("message") or data.get("exception")), important=True)
+                yield Line(at, subject, "error", complaint.words(data), important=True)
             case EventType.JOB | EventType.JOB_FINISHED | EventType.JOB_FAILED:
                 yield from self._take_job(at, data)
 

@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from snakeway.client import files, nouns
 from snakeway.client.events import Follower, Retrying, StreamEvent
+from snakeway.client.inputs import Inputs
 from snakeway.client.nouns import Page, Run, Workflow
 from snakeway.client.outside import OutsideRuns
 from snakeway.client.transport import Params, Patience, Transport
@@ -45,6 +46,11 @@ class Client:
     def outside(self) -> OutsideRuns:
         """What can be told about runs that were started by hand."""
         return OutsideRuns(self._transport)
+
+    @property
+    def inputs(self) -> Inputs:
+        """What can be done with files that are uploaded."""
+        return Inputs(self._transport)
 
     @property
     def url(self) -> str:

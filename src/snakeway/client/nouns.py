@@ -21,6 +21,30 @@ class JobCounts(TypedDict):
     failed: int
 
 
+class Input(TypedDict):
+    """An uploaded file; ``reference`` stands for it in configurations, ``offset`` is how many bytes the server has."""
+
+    id: str
+    name: str
+    state: str
+    reference: str
+    size_bytes: int
+    offset: int
+    sha256: str
+    owner: str
+    created_at: str
+    completed_at: str | None
+    expires_at: str | None
+
+
+class RunInput(TypedDict):
+    id: str
+    path: str
+    name: str
+    sha256: str
+    size_bytes: int
+
+
 class Run(TypedDict):
     id: str
     state: str
@@ -40,6 +64,7 @@ class Run(TypedDict):
     stop_requested_at: str | None
     error: str | None
     jobs: JobCounts
+    inputs: list[RunInput]
     trace_id: str
 
 

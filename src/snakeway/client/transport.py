@@ -90,7 +90,7 @@ class Transport:
         *,
         params: Params | None = None,
         body: Any = None,
-        content: bytes | BinaryIO | None = None,
+        content: bytes | BinaryIO | Iterator[bytes] | None = None,
         headers: Mapping[str, str] | None = None,
         timeout_s: float | None = None,
         repeatable: bool = False,

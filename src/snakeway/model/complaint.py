@@ -2,8 +2,10 @@
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
-from snakeway.model.failure import Failure, FailureKind
+from snakeway.model.failure import TRANSIENT, Failure, FailureKind
+from snakeway.model.storage import StorageTrouble, wrong_prefix
 
 _K = FailureKind
 _LONGEST_SUMMARY = 500
@@ -52,11 +54,25 @@ _KINDS: Mapping[str, FailureKind] = {
     ),
 }
 _PLACE = re.compile(r' in file "?(?P<file>[^"\n]{1,1024}?)"?, line (?P<line>\d{1,9})(?!\d)')
+_PREFIX = re.compile(
+    r"Error applying default storage provider s3\..{0,1000}? query (?P<query>.{1,1000}) is invalid", re.S
+)
+_SETTING = re.compile(
+    r"required arguments are missing for plugin (?P<plugin>[\w-]{1,100}): (?P<option>--[\w-]{1,100})"
+    r"(?: \(or environment variable (?P<variable>\w{1,100})\))?"
+)
 _STORED = re.compile(r"\w+://\S+|\(storage\)|retrieve from storage")
 # Snakemake puts many reasons into one WorkflowError; the words that tell them apart.
 _WORDS: tuple[tuple[FailureKind, re.Pattern[str]], ...] = (
     (_K.NO_SPACE, re.compile(r"No space left on device|Disk quota exceeded")),
     (_K.LOCKED, re.compile(r"Directory cannot be locked|Unable to lock directory")),
+    (
+        _K.INVALID_TARGET,
+        re.compile(
+            r"Error applying default storage provider|required arguments are missing for plugin"
+            r"|no such environment variable is set|AWS Batch cannot be used|No job queue is named|Invalid endpoint: "
+        ),
+    ),
     (
         _K.INVALID_CONFIG,
         re.compile(r"Error validating (?:config|row|data)|config file [^\n]{0,500} (?:not valid|not found)"),
@@ -69,25 +85,58 @@ _WORDS: tuple[tuple[FailureKind, re.Pattern[str]], ...] = (
         re.compile(r"Error running conda|Workflow defines that rule|Invalid|not defined|undefined"),
     ),
 )
+_NOT_OF_THE_WORKFLOW = frozenset({_K.STORAGE_UNREACHABLE, _K.STORAGE_REFUSED, _K.INVALID_TARGET})
 _HINTS = {
     _K.LOCKED: "if no other snakemake works there, a re-run removes the lock",
     _K.STORAGE_UNREACHABLE: "either it is not there, or the storage does not answer",
 }
 
 
-def diagnose(exception: str, message: str) -> Failure:
-    """Judge what ended an attempt, from the class of Snakemake's exception and its message; pure."""
+def diagnose(exception: str, message: str, storage: StorageTrouble | None = None) -> Failure:
+    """Judge what ended an attempt, from the class of Snakemake's exception, its message, and what storage said; pure.
+
+    ``storage`` is None where it was not asked, or has no part in it.
+    """
     message = message[:_LONGEST_MESSAGE]
-    kind = _kind(exception, message)
-    place = _PLACE.search(message)
-    hint = f"; {_HINTS[kind]}" if kind in _HINTS else ""
+    if storage is not None and not storage.nothing:
+        kind, said = storage.judge()
+    else:
+        kind = _kind(exception, message)
+        if kind is FailureKind.STORAGE_UNREACHABLE and storage is not None:
+            kind = FailureKind.MISSING_INPUT  # it was asked, and answered
+        hint = f"; {_HINTS[kind]}" if kind in _HINTS else ""
+        said = (_about_target(message) if kind is FailureKind.INVALID_TARGET else None) or (
+            f"{_sentence(exception, message)}{hint}"
+        )
+    place = _PLACE.search(message) if kind not in _NOT_OF_THE_WORKFLOW else None
     return Failure(
         kind=kind,
-        summary=f"{_sentence(exception, message)}{hint}"[:_LONGEST_SUMMARY],
+        summary=said[:_LONGEST_SUMMARY],
         file=place["file"] if place else None,
         line=int(place["line"]) if place else None,
-        suggestion={} if kind in (_K.LOCKED, _K.STORAGE_UNREACHABLE) else None,
+        suggestion={} if kind is FailureKind.LOCKED or kind in TRANSIENT else None,
     )
+
+
+def words(event: Mapping[str, Any]) -> str:
+    """Return what an event ``error`` says to a person: what storage said, where that is the reason, else Snakemake."""
+    storage = StorageTrouble.from_json(event.get("storage"))
+    if storage is not None and not storage.nothing:
+        return storage.judge()[1]
+    return str(event.get("message") or event.get("exception") or "error")
+
+
+def _about_target(message: str) -> str | None:
+    """Say what is missing around the target in better words than Snakemake's, where they are known."""
+    if (prefix := _PREFIX.search(message)) is not None:
+        return wrong_prefix(prefix["query"].rpartition("/")[0] or prefix["query"])
+    if (setting := _SETTING.search(message)) is not None:
+        where = f"set {setting['variable']} where snakemake is started, for a server in its environment, or set "
+        return (
+            f"The target's executor {setting['plugin']} lacks a setting: {where if setting['variable'] else 'set '}"
+            f"{setting['option'].removeprefix('--')} in its profile"
+        )
+    return None
 
 
 def _kind(exception: str, message: str) -> FailureKind:

@@ -24,6 +24,8 @@ class FailureKind(StrEnum):
     MISSING_OUTPUT       it ended well but did not write what its rule promises.
     MISSING_INPUT        a file that nothing makes is not there.
     STORAGE_UNREACHABLE  object storage does not answer, or does not have what is asked for.
+    STORAGE_REFUSED      object storage does not accept the key or what it asks for, or has no such bucket.
+    INVALID_TARGET       what the target's profile needs of its environment is missing or wrong.
     INVALID_CONFIG       the configuration is not what the workflow wants.
     INVALID_WORKFLOW     the workflow's rules cannot be understood.
     LOCKED               another snakemake works in the directory, or has left its lock there.
@@ -44,6 +46,8 @@ class FailureKind(StrEnum):
     MISSING_OUTPUT = "missing_output"
     MISSING_INPUT = "missing_input"
     STORAGE_UNREACHABLE = "storage_unreachable"
+    STORAGE_REFUSED = "storage_refused"
+    INVALID_TARGET = "invalid_target"
     INVALID_CONFIG = "invalid_config"
     INVALID_WORKFLOW = "invalid_workflow"
     LOCKED = "locked"

@@ -1,7 +1,8 @@
 """Finding a run for somebody."""
 
 from snakeway import ids
-from snakeway.errors import Forbidden, OutsideRun, RunNotFound
+from snakeway.errors import Forbidden, OutsideRun, RunActive, RunNotFound
+from snakeway.model.run import ACTIVE
 from snakeway.model.user import Action, User, may
 from snakeway.rows import RunRow
 from snakeway.store import Transaction, runs
@@ -30,3 +31,10 @@ def check_ours(run: RunRow) -> None:
         raise OutsideRun(
             f"run {run.id} was started by hand and is only recorded here: stop it, or go on with it, in {where}"
         )
+
+
+def check_ended(run: RunRow) -> None:
+    """Raise RunActive unless the run has ended."""
+    if run.state in ACTIVE:
+        how = "wait for its end" if run.outside else f"wait for its end, or cancel it with 'snakeway cancel {run.id}'"
+        raise RunActive(f"run {run.id} is {run.state}; {how}")

@@ -4,16 +4,16 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import BinaryIO
 
 from sqlalchemy.exc import IntegrityError
 
 from snakeway import ids, removal
+from snakeway.blobs import Storages
 from snakeway.catalog import Catalog, Workflow
-from snakeway.errors import IdempotencyConflict, Invalid, NoSuggestion, RunActive, RunEnded
-from snakeway.model import failure as failures
+from snakeway.errors import IdempotencyConflict, Invalid, RunActive, RunEnded
 from snakeway.model import run as run_rules
 from snakeway.model.attempt import ENDED, AttemptReason, AttemptState, Overrides
 from snakeway.model.audit import AuditAction
@@ -24,10 +24,12 @@ from snakeway.model.user import Action, User
 from snakeway.model.webhook import check_run_urls
 from snakeway.removal import Actor, Pruned
 from snakeway.rows import AttemptRow, RunRow, now
-from snakeway.service.access import check_ours, find
+from snakeway.service.access import check_ended, check_ours, find
 from snakeway.service.gates import Gates
+from snakeway.service.inputs import Inputs
 from snakeway.service.outside import Outside
-from snakeway.service.submission import Rerun, Submission, check
+from snakeway.service.submission import Rerun, Submission, check, new_run, with_suggestions
+from snakeway.service.used import pin, used_by
 from snakeway.settings import Settings
 from snakeway.store import Store, Transaction, attempts, gates, runs
 
@@ -40,7 +42,12 @@ class Commands:
     """Everything that changes something. ``wake`` tells an embedded supervisor that there is something to do."""
 
     def __init__(
-        self, store: Store, catalog: Catalog, settings: Settings, wake: Callable[[], None] = lambda: None
+        self,
+        store: Store,
+        catalog: Catalog,
+        settings: Settings,
+        storages: Storages,
+        wake: Callable[[], None] = lambda: None,
     ) -> None:
         self._store = store
         self._catalog = catalog
@@ -48,6 +55,7 @@ class Commands:
         self._wake = wake
         self.gates = Gates(store, wake)
         self.outside = Outside(store, settings, wake)
+        self.inputs = Inputs(store, settings, storages)
 
     def submit(
         self, user: User, submission: Submission, *, idempotency_key: str | None = None, traceparent: str | None = None
@@ -67,9 +75,10 @@ class Commands:
         if known is not None:
             return known, False
         workflow = self._workflow(submission)
-        self._catalog.validate(workflow, submission.config)
+        used = used_by(self._store, user.id, submission.config)
+        self._catalog.validate(workflow, used.config)
         self._check_place(submission.target, submission.overrides)
-        run = _new_run(user, submission, workflow, traceparent)
+        run = new_run(user, submission, workflow, traceparent)
         attempt = AttemptRow(
             id=ids.new_id(),
             run_id=run.id,
@@ -86,6 +95,7 @@ class Commands:
         try:
             with self._store.write() as tx:
                 runs.add(tx, run)
+                pin(tx, run, used)
                 attempts.add(tx, attempt)
                 if idempotency_key is not None:
                     runs.add_key(tx, user.id, idempotency_key, digest, run.id)
@@ -140,14 +150,16 @@ class Commands:
         with self._store.read() as tx:
             run = find(tx, user, run_id, Action.CONTROL)
         check_ours(run)
-        _check_ended(run)
+        check_ended(run)
         version = self._again(run, rerun)
+        used = used_by(self._store, run.owner, rerun.config or {})
         if rerun.config is not None:
-            self._catalog.validate(version, rerun.config)
+            self._catalog.validate(version, used.config)
         self._check_place(rerun.target or run.target, rerun.overrides)
         with self._store.write() as tx:
             run = find(tx, user, run_id, Action.CONTROL, lock=True)
             attempt = self._next_attempt(tx, run, rerun, version)
+            pin(tx, run, used)
         self._wake()
         return run, self._wait_for_plan(attempt)
 
@@ -180,7 +192,7 @@ class Commands:
         )
 
     def clean_up(self) -> None:
-        """Remove the directories of deleted runs that a crash left, whole or half removed."""
+        """Remove what a crash left of deleted runs, whole or half removed."""
         removal.clean_up(self._store, self._settings.data_dir)
 
     def _known(self, user: User, key: str | None, digest: str) -> RunRow | None:
@@ -238,11 +250,11 @@ class Commands:
         return self._catalog.pin(run.workflow)
 
     def _next_attempt(self, tx: Transaction, run: RunRow, rerun: Rerun, version: Workflow) -> AttemptRow:
-        _check_ended(run)
+        check_ended(run)
         earlier = attempts.of_run(tx, run.id)
         if any(attempt.state not in ENDED for attempt in earlier):
             raise RunActive(f"run {run.id} has a dry run under way; try again when it has ended")
-        overrides = _with_suggestions(run, earlier, rerun) if rerun.apply_suggestions else rerun.overrides
+        overrides = with_suggestions(run, earlier, rerun) if rerun.apply_suggestions else rerun.overrides
         if overrides.image is None and rerun.target is None:
             overrides = replace(overrides, image=Overrides.from_json(earlier[-1].overrides).image)
         attempt = AttemptRow(
@@ -277,41 +289,3 @@ class Commands:
             if found is None or found.plan is not None or found.state in ENDED or time.monotonic() > deadline:
                 return found or attempt
             time.sleep(_PLAN_POLL_S)
-
-
-def _with_suggestions(run: RunRow, earlier: Sequence[AttemptRow], rerun: Rerun) -> Overrides:
-    """Return the overrides of an attempt that is to cure what the newest one failed of."""
-    newest = next((attempt for attempt in reversed(earlier) if not attempt.dry_run), earlier[-1])
-    if newest.suggestion is None:
-        raise NoSuggestion(
-            f"nothing is known that would cure attempt {newest.number} of run {run.id}: "
-            f"{newest.error or 'it did not fail'}"
-        )
-    overrides = failures.apply(newest.suggestion, Overrides.from_json(newest.overrides), rerun.overrides)
-    overrides.check()  # the names of rules come from events, which jobs can write
-    return overrides
-
-
-def _new_run(user: User, submission: Submission, workflow: Workflow, traceparent: str | None) -> RunRow:
-    return RunRow(
-        id=ids.new_id(),
-        owner=user.id,
-        workflow=workflow.name,
-        digest=workflow.digest,
-        source=workflow.source,
-        target=submission.target,
-        state=RunState.QUEUED,
-        config=submission.config,
-        labels=submission.labels,
-        note=submission.note,
-        dry_run=submission.dry_run,
-        webhooks=submission.webhooks,
-        traceparent=traceparent,
-        created_at=now(),
-    )
-
-
-def _check_ended(run: RunRow) -> None:
-    if run.state in run_rules.ACTIVE:
-        how = "wait for its end" if run.outside else f"wait for its end, or cancel it with 'snakeway cancel {run.id}'"
-        raise RunActive(f"run {run.id} is {run.state}; {how}")

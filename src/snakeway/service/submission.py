@@ -1,11 +1,18 @@
 """What users ask for: a new run, or another attempt of one."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from snakeway.errors import Invalid
+from snakeway import ids
+from snakeway.catalog import Workflow
+from snakeway.errors import Invalid, NoSuggestion
+from snakeway.model import failure as failures
 from snakeway.model.attempt import Overrides
+from snakeway.model.run import RunState
+from snakeway.model.user import User
+from snakeway.rows import AttemptRow, RunRow, now
 
 _MAX_LABELS = 32
 _MAX_NOTE = 10_000
@@ -60,3 +67,36 @@ def check(submission: Submission, idempotency_key: str | None) -> None:
         raise Invalid(f"a note has at most {_MAX_NOTE} characters", field="note")
     if idempotency_key is not None and not 0 < len(idempotency_key) <= _MAX_KEY:
         raise Invalid("an idempotency key has between 1 and 255 characters", field="Idempotency-Key")
+
+
+def new_run(user: User, submission: Submission, workflow: Workflow, traceparent: str | None) -> RunRow:
+    """Return the row of a run that a user submits."""
+    return RunRow(
+        id=ids.new_id(),
+        owner=user.id,
+        workflow=workflow.name,
+        digest=workflow.digest,
+        source=workflow.source,
+        target=submission.target,
+        state=RunState.QUEUED,
+        config=submission.config,
+        labels=submission.labels,
+        note=submission.note,
+        dry_run=submission.dry_run,
+        webhooks=submission.webhooks,
+        traceparent=traceparent,
+        created_at=now(),
+    )
+
+
+def with_suggestions(run: RunRow, earlier: Sequence[AttemptRow], rerun: Rerun) -> Overrides:
+    """Return the overrides of an attempt that is to cure what the newest one failed of."""
+    newest = next((attempt for attempt in reversed(earlier) if not attempt.dry_run), earlier[-1])
+    if newest.suggestion is None:
+        raise NoSuggestion(
+            f"nothing is known that would cure attempt {newest.number} of run {run.id}: "
+            f"{newest.error or 'it did not fail'}"
+        )
+    overrides = failures.apply(newest.suggestion, Overrides.from_json(newest.overrides), rerun.overrides)
+    overrides.check()  # the names of rules come from events, which jobs can write
+    return overrides

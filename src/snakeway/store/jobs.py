@@ -43,6 +43,12 @@ def count(tx: Transaction, attempt_id: str, state: JobState) -> int:
     return tx.exec(query.where(col(JobRow.attempt_id) == attempt_id, col(JobRow.state) == state)).one()
 
 
+def any_sent(tx: Transaction, attempt_id: str) -> bool:
+    """Whether any of the attempt's jobs got an id of a scheduler: at most one pass over them."""
+    query = select(JobRow.number).where(col(JobRow.attempt_id) == attempt_id, col(JobRow.external_id).is_not(None))
+    return tx.exec(query.limit(1)).first() is not None
+
+
 def load_all(tx: Transaction, attempt_id: str) -> list[Job]:
     """Return all jobs of the attempt."""
     rows = tx.exec(select(JobRow).where(col(JobRow.attempt_id) == attempt_id).order_by(col(JobRow.number))).all()

@@ -1,10 +1,11 @@
-"""What a supervisor does beside its loop, in threads of their own: notify webhooks, apply the retention rules."""
+"""What a supervisor does beside its loop, in threads: notify webhooks, apply retention rules, sweep uploads."""
 
 import logging
 import threading
 from collections.abc import Callable
 
-from snakeway import removal
+from snakeway import removal, uploads
+from snakeway.blobs import Storages
 from snakeway.errors import Unavailable
 from snakeway.model.audit import AuditAction
 from snakeway.removal import Actor
@@ -16,15 +17,17 @@ from snakeway.supervisor.deliver import Deliverer
 log = logging.getLogger(__name__)
 
 ACTOR = "supervisor"  # in the audit
+_UPLOADS_S = 600.0  # between two looks for expired uploads
 _PATIENCE_S = 2  # an ending supervisor does not wait longer; what is not done is done by its successor
 
 
 class Chores:
     """The threads. Several supervisors may do the same chores: the database keeps them apart."""
 
-    def __init__(self, store: Store, settings: Settings) -> None:
+    def __init__(self, store: Store, settings: Settings, storages: Storages) -> None:
         self._store = store
         self._settings = settings
+        self._storages = storages
         self._deliverer = Deliverer(store, settings)
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -32,6 +35,7 @@ class Chores:
     def start(self) -> None:
         """Start the threads."""
         self._begin("snakeway-notifier", lambda: self._deliverer.run(self._stop))
+        self._begin("snakeway-uploads", self._sweep_uploads)
         if self._settings.retention:
             self._begin("snakeway-retention", self._keep_house)
 
@@ -50,6 +54,17 @@ class Chores:
         thread = threading.Thread(target=life, name=name, daemon=True)
         thread.start()
         self._threads.append(thread)
+
+    def _sweep_uploads(self) -> None:
+        while not self._stop.is_set():
+            try:
+                blobs = self._storages.at(self._settings.blobs_address)
+                uploads.sweep(self._store, blobs, self._settings.data_dir, self._settings.upload_expiry_s, now())
+            except (Unavailable, OSError) as error:
+                log.warning("removing expired uploads: %s", error)
+            except Exception:
+                log.exception("removing expired uploads went wrong")
+            self._stop.wait(_UPLOADS_S)
 
     def _keep_house(self) -> None:
         while not self._stop.is_set():

@@ -13,14 +13,17 @@ from snakeway.directory import AttemptDirectory
 from snakeway.gatefile import request_from
 from snakeway.model import complaint
 from snakeway.model import job as rules
+from snakeway.model.attempt import AttemptReason
 from snakeway.model.failure import Failure, FailureKind
 from snakeway.model.job import UNSUCCESSFUL, Job, JobState
+from snakeway.model.storage import StorageTrouble
 from snakeway.rows import AttemptRow
 from snakeway.store import Transaction, artifacts, attempts, gates, jobs
 from snakeway.wire import Event, EventType
 
 _NAME_CHARACTERS = 255  # what the columns of names hold
 CHUNK_BYTES = 2 * 1024 * 1024  # of events in one transaction
+_LONGEST_END = 4096  # bytes that hold the last event, if it is the one of the end
 PLAN_JOBS = 500  # jobs a plan lists one by one; it counts all of them
 _JOB_EVENTS = frozenset(
     {
@@ -120,7 +123,8 @@ def _about_attempt(values: dict[str, Any], event: Event) -> None:
         case EventType.ERROR:
             exception, message = str(event.get("exception") or ""), str(event.get("message") or "")
             values["error"] = message or exception
-            values["failure"] = complaint.diagnose(exception, message).to_json()
+            storage = StorageTrouble.from_json(event.get("storage"))
+            values["failure"] = complaint.diagnose(exception, message, storage).to_json()
         case EventType.ATTEMPT_ENDED:
             values["events_lost"] = int(event.get("lost") or 0)
 
@@ -133,6 +137,23 @@ def _counts(attempt: AttemptRow, before: dict[int, JobState], after: dict[int, J
         "jobs_done": attempt.jobs_done + grown(JobState.SUCCEEDED),
         "jobs_failed": attempt.jobs_failed + grown(JobState.FAILED),
     }
+
+
+def nothing_sent(tx: Transaction, attempt: AttemptRow, directory: AttemptDirectory) -> bool:
+    """Whether an attempt that ended in order is known to have sent no job to its scheduler.
+
+    That is so if its events are complete and none of its jobs got an id of the scheduler. All events must be taken in.
+    Of a recovery it is not known: it may have been about to take up jobs of the attempt before.
+
+    Cost: proportional to the attempt's jobs.
+    """
+    if attempt.reason is AttemptReason.RECOVERY:
+        return False
+    end = wire.read_end(directory.events, _LONGEST_END, directory.root()).rpartition(b"\n{")
+    last = next(wire.parse_lines(b"{" + end[2]), None)
+    if attempt.events_lost or last is None or last["type"] != EventType.ATTEMPT_ENDED or last.get("lost") != 0:
+        return False
+    return not jobs.any_sent(tx, attempt.id)
 
 
 def plan_of(events: Iterable[Event]) -> dict[str, Any] | None:

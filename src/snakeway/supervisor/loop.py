@@ -29,6 +29,7 @@ from snakeway.supervisor.judge import diagnosis_of
 from snakeway.supervisor.outside import OutsideWatch
 from snakeway.supervisor.prepare import Prepared, prepare
 from snakeway.supervisor.report import Report
+from snakeway.supervisor.stage import Stager
 from snakeway.supervisor.warm import Launcher
 from snakeway.supervisor.watch import Watch, can_tell
 
@@ -59,7 +60,8 @@ class Supervisor:
         self._settings = settings
         self._report = report
         self._launcher = launcher
-        self._chores = Chores(store, settings)
+        self._chores = Chores(store, settings, storages)
+        self._stager = Stager(settings, storages, self.wake)
         self._clusters = Clusters(store, catalog, settings, self.id)
         self._watches: dict[str, Watch] = {}
         self._wake = threading.Event()
@@ -78,6 +80,7 @@ class Supervisor:
     def stop(self) -> None:
         """Ask :meth:`run` to return. Runs go on; their leases are given back."""
         self._stop.set()
+        self._stager.stop()
         self._wake.set()
 
     def run(self) -> None:
@@ -117,6 +120,7 @@ class Supervisor:
         for attempt_id in self._watches.keys() - held.keys():
             del self._watches[attempt_id]  # another supervisor has adopted it
             self._clusters.forget(attempt_id)
+            self._stager.forget(attempt_id)
         busy = False
         for row in held.values():
             busy |= self._look(row, at, stop_requested=row.run_id in stops)
@@ -194,6 +198,8 @@ class Supervisor:
             prepared = prepare(run, row, earlier, decisions, unmade, self._catalog, self._settings, traceparent)
             self._note_place(row, prepared)
             self._delivered(row, decisions)
+            if not self._stager.is_staged(run, row):
+                return  # looked at again at the next tick
         except Unavailable:
             raise
         except (SnakewayError, OSError, ValueError) as error:
@@ -245,6 +251,10 @@ class Supervisor:
         watch = self._watches.get(row.id)
         if watch is None:  # its claim was committed, but the connection was lost before we heard of it
             watch = self._watches[row.id] = self._watch(row, launched_at=None)
+        if self._stager.is_busy(row.id) and not stop_requested:  # there is no process yet
+            if self._stager.is_done(row.id):
+                self._launch(row, at)
+            return False
         try:
             seen = watch.look(row, at, stop_requested=stop_requested)
             self._report.jobs_ended(seen.ended_jobs)
@@ -264,6 +274,7 @@ class Supervisor:
     def _ended(self, row: AttemptRow, run: RunRow | None) -> None:
         self._watches.pop(row.id, None)
         self._clusters.forget(row.id)
+        self._stager.forget(row.id)
         if run is not None:
             log.info("attempt %d of run %s has ended; the run is %s", row.number, row.run_id, run.state)
             self._report.run_settled(run)

@@ -20,6 +20,7 @@ from snakeway.gatefile import Decision, write_decision
 from snakeway.model.attempt import AttemptReason, AttemptState, Overrides
 from snakeway.model.failure import FailureKind
 from snakeway.model.image import OPTION, image_for
+from snakeway.model.input import resolved
 from snakeway.owner import Owner, carried, of_directory, of_person
 from snakeway.rows import AttemptRow, GateRow, RunRow
 from snakeway.settings import Settings
@@ -97,7 +98,8 @@ def prepare(
         image=image if asked is not None else None,
         resume_since=_resume_since(attempt, earlier),
     )
-    config = yaml.safe_dump(attempt.config, sort_keys=False, allow_unicode=True) if attempt.config else None
+    chosen = resolved(attempt.config, {each["id"]: each["path"] for each in run.inputs})
+    config = yaml.safe_dump(chosen, sort_keys=False, allow_unicode=True) if chosen else None
     content = command.build(order)
     if owner is None:
         write_order(folder, content, config)

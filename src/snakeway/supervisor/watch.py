@@ -233,9 +233,11 @@ class Watch:
         """End the attempt, once nothing of it is left on this machine or on a cluster."""
         self._sweep(attempt, claim)
         books_until, cancelled = None, None
-        if self._clusters is not None and self._clusters.has(attempt):
+        orderly = exit_ is not None and exit_.exit_code is not None and not stop_requested
+        with self._store.read() as tx:  # what the run failed for may be what the scheduler does not answer for
+            sent = not (orderly and intake.nothing_sent(tx, attempt, self._directory))
+        if sent and self._clusters is not None and self._clusters.has(attempt):
             killed = outcome(exit_, stop_requested=stop_requested) is AttemptState.LOST
-            orderly = exit_ is not None and exit_.exit_code is not None and not stop_requested
             sure_after_s = 0.0 if orderly else _SURE_AFTER_S
             if not self._clusters.settled(attempt, cancel=not killed, sure_after_s=sure_after_s):
                 return seen

@@ -48,6 +48,14 @@ _WORDS: tuple[tuple[FailureKind, re.Pattern[str]], ...] = (
         FailureKind.STORAGE_UNREACHABLE,
         re.compile(r"EndpointConnectionError|Could not connect to the endpoint URL|ConnectTimeoutError"),  # botocore
     ),
+    (
+        FailureKind.STORAGE_REFUSED,
+        re.compile(  # botocore, of S3's operations on objects
+            r"An error occurred \((?:403|AccessDenied|SignatureDoesNotMatch|InvalidAccessKeyId|ExpiredToken"
+            r"|NoSuchBucket)\) when calling the (?:HeadObject|GetObject|PutObject|ListObjects(?:V2)?|CreateBucket"
+            r"|CreateMultipartUpload) "
+        ),
+    ),
 )
 _NOT_FOUND_WORDS = re.compile(r"(?:^|: )([^\s:]+): (?:command )?not found", re.MULTILINE)  # bash, dash
 _COMMAND = "\nCommand '"  # what follows is what was called, not what it said
@@ -115,6 +123,8 @@ def _summary(kind: FailureKind, facts: Facts) -> str:
             return (
                 f"It failed{said or ': ' + (last_words(None, facts.message)[:_LONGEST_WORDS] or 'no reason is known')}"
             )
+        case FailureKind.STORAGE_UNREACHABLE | FailureKind.STORAGE_REFUSED if not said:  # Snakemake itself has said it
+            return f"{kind.words.capitalize()}: {last_words(None, facts.message)[:_LONGEST_WORDS]}"
     return f"{kind.words.capitalize()}{said}"
 
 

@@ -37,6 +37,7 @@ def upgrade() -> None:
         sa.Column("jobs_done", sa.Integer(), nullable=False),
         sa.Column("jobs_failed", sa.Integer(), nullable=False),
         sa.Column("webhooks", sa.JSON(), nullable=False),
+        sa.Column("inputs", sa.JSON(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
     )
     with op.batch_alter_table("run", schema=None) as batch_op:
@@ -44,6 +45,35 @@ def upgrade() -> None:
         batch_op.create_index("ix_run_state", ["state", "id"], unique=False)
         batch_op.create_index("ix_run_target", ["target", "id"], unique=False)
         batch_op.create_index("ix_run_workflow", ["workflow", "id"], unique=False)
+
+    op.create_table(
+        "input",
+        sa.Column("id", sa.String(length=36), nullable=False),
+        sa.Column("owner", sa.String(length=255), nullable=False),
+        sa.Column("name", sa.String(length=255), nullable=False),
+        sa.Column("size_bytes", sa.BigInteger(), nullable=False),
+        sa.Column("sha256", sa.String(length=64), nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("created_at", snakeway.rows.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("updated_at", snakeway.rows.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("completed_at", snakeway.rows.UtcDateTime(timezone=True), nullable=True),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    with op.batch_alter_table("input", schema=None) as batch_op:
+        batch_op.create_index("ix_input_owner", ["owner", "id"], unique=False)
+        batch_op.create_index("ix_input_content", ["owner", "sha256"], unique=False)
+        batch_op.create_index("ix_input_state", ["state", "updated_at"], unique=False)
+
+    op.create_table(
+        "run_input",
+        sa.Column("run_id", sa.String(length=36), nullable=False),
+        sa.Column("input_id", sa.String(length=36), nullable=False),
+        sa.ForeignKeyConstraint(["input_id"], ["input.id"]),
+        sa.ForeignKeyConstraint(["run_id"], ["run.id"], ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("run_id", "input_id"),
+    )
+    with op.batch_alter_table("run_input", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_run_input_input_id"), ["input_id"], unique=False)
 
     op.create_table(
         "supervisor",
@@ -348,6 +378,16 @@ def downgrade() -> None:
 
     op.drop_table("artifact")
     op.drop_table("supervisor")
+    with op.batch_alter_table("run_input", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_run_input_input_id"))
+
+    op.drop_table("run_input")
+    with op.batch_alter_table("input", schema=None) as batch_op:
+        batch_op.drop_index("ix_input_state")
+        batch_op.drop_index("ix_input_content")
+        batch_op.drop_index("ix_input_owner")
+
+    op.drop_table("input")
     with op.batch_alter_table("run", schema=None) as batch_op:
         batch_op.drop_index("ix_run_workflow")
         batch_op.drop_index("ix_run_target")
