@@ -6,7 +6,7 @@ rule bootstrap:
     changing it does not make finished jobs run again.
     """
     input:
-        script=workflow.source_path("../scripts/bootstrap.py"),
+        script=shipped("workflow/scripts/bootstrap.py"),
         rows="results/rows/{species}.csv",
     output:
         lines="results/bootstrap/{species}/{batch}.csv",

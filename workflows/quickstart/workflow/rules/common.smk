@@ -4,12 +4,13 @@ import os
 import sys
 
 from snakemake.exceptions import WorkflowError
-from snakemake.settings.types import DeploymentMethod
+from snakemake.settings.types import DeploymentMethod, SharedFSUsage
 
 SPECIES = config["species"]
 BATCHES = range(1, config["batches"] + 1)
 
-# Where the workflow is, as seen from the working directory: it also runs with --directory.
+# The workflow's folder, relative to the working directory, so that the workflow also
+# runs with --directory, and so that a moved checkout does not look like changed input.
 ROOT = os.path.relpath(os.path.dirname(workflow.basedir))
 
 
@@ -24,17 +25,22 @@ if config["predictor"] == config["response"]:
     )
 
 
-def data_file():
-    """The measurements: as configured, or else that path beside the workflow.
+def shipped(path):
+    """A file that comes with the workflow; the path is relative to the workflow's folder.
 
-    What comes with the workflow is part of its source, and goes with it to jobs that
-    share no disk with it.
+    Jobs that share no disk with the workflow find it among the sources that Snakemake
+    sends them.
     """
-    path = config["data"]
-    shipped = os.path.normpath(os.path.join(ROOT, path))
-    if os.path.isabs(path) or not os.path.exists(shipped):
-        return path
+    if SharedFSUsage.SOURCES in workflow.storage_settings.shared_fs_usage:
+        return os.path.normpath(os.path.join(ROOT, path))
     return workflow.source_path(os.path.join("..", "..", path))
+
+
+def data_file():
+    """The measurements: as configured, or else that path beside the workflow."""
+    path = config["data"]
+    beside = os.path.join(ROOT, path)
+    return shipped(path) if not os.path.isabs(path) and os.path.exists(beside) else path
 
 
 def interpreter(wildcards, resources):

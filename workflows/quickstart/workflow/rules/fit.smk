@@ -1,7 +1,7 @@
 rule rows:
     """Keep the rows of one species in which both columns are measured."""
     input:
-        script=workflow.source_path("../scripts/rows.py"),
+        script=shipped("workflow/scripts/rows.py"),
         data=data_file(),
     output:
         rows="results/rows/{species}.csv",
@@ -29,7 +29,7 @@ rule rows:
 rule fit:
     """Fit a straight line to the rows of one species by least squares."""
     input:
-        script=workflow.source_path("../scripts/fit.py"),
+        script=shipped("workflow/scripts/fit.py"),
         rows="results/rows/{species}.csv",
     output:
         fit="results/fit/{species}.csv",

@@ -1,7 +1,7 @@
 rule intervals:
     """Gather the resampled lines of one species into percentile intervals."""
     input:
-        script=workflow.source_path("../scripts/intervals.py"),
+        script=shipped("workflow/scripts/intervals.py"),
         rows="results/rows/{species}.csv",
         fit="results/fit/{species}.csv",
         lines=expand(
@@ -33,7 +33,7 @@ rule intervals:
 rule table:
     """Put the intervals of all species into one table."""
     input:
-        script=workflow.source_path("../scripts/table.py"),
+        script=shipped("workflow/scripts/table.py"),
         intervals=expand("results/intervals/{species}.csv", species=SPECIES),
     output:
         table=report(
@@ -59,7 +59,7 @@ rule table:
 rule figure:
     """Draw the measurements, the lines and the intervals as one SVG picture."""
     input:
-        script=workflow.source_path("../scripts/figure.py"),
+        script=shipped("workflow/scripts/figure.py"),
         table="results/table.csv",
         rows=expand("results/rows/{species}.csv", species=SPECIES),
         bands=expand("results/intervals/{species}.band.csv", species=SPECIES),
