@@ -246,7 +246,7 @@ def test_others_neither_see_nor_profit(api: Api) -> None:
     assert (new, known.row.state, known.offset) == (True, InputState.UPLOADING, 0)
     assert [each.row.id for each in service.list_(bob, None, [], None, 10).items] == [known.row.id]
     assert service.list_(carol, "local", [], None, 10).items == []
-    for action in (service.get, service.opener, service.finish, service.remove):
+    for action in (service.get, service.content, service.finish, service.remove):
         with pytest.raises(Exception, match="there is no input"):
             action(carol, mine["id"])
     with pytest.raises(Exception, match="there is no input"):

@@ -15,7 +15,7 @@ from litestar.response.base import ASGIResponse
 from msgspec import Meta, Struct
 
 from snakeway import errors
-from snakeway.api import content
+from snakeway.api import objects
 from snakeway.api.body import ApiRequest, blocks
 from snakeway.api.document import answer, example, with_head
 from snakeway.api.events import Stopping
@@ -231,7 +231,6 @@ class InputController(Controller):
     @route(
         "/{input_id:str}/content",
         http_method=["GET", "HEAD"],
-        sync_to_thread=True,
         operation_id=with_head("get_input_content"),
         summary="Get the content of an input",
         media_type="application/octet-stream",
@@ -249,15 +248,18 @@ class InputController(Controller):
             ),
         },
     )
-    def content(self, request: ApiRequest, commands: TheCommands, input_id: InputId) -> ASGIResponse:
+    async def content(self, request: ApiRequest, commands: TheCommands, input_id: InputId) -> ASGIResponse:
         """The file itself, once it is complete, always as an attachment."""
-        row = commands.inputs.get(request.user, input_id).row
+        row, storage, key = await to_thread(commands.inputs.content, request.user, input_id)
+        blob = await request.transfer_lane.run(storage.stat, key)
+        if blob is None:
+            raise errors.BlobNotFound(f"the content of input {input_id} is not in the object storage any more")
+        tag, media_type = f'"{row.sha256}"', "application/octet-stream"
         headers = {
             "Content-Disposition": f"attachment; filename*=UTF-8''{quote(row.name, safe='')}",
             "Repr-Digest": f"sha-256=:{base64.b64encode(bytes.fromhex(row.sha256)).decode()}:",
         }
-        opened = commands.inputs.opener(request.user, input_id)
-        return content.respond(request, opened, row.size_bytes, f'"{row.sha256}"', headers)
+        return await objects.respond(request, storage, blob, media_type, etag=tag, headers=headers)
 
     @delete(
         "/{input_id:str}",

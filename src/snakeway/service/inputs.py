@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from io import BufferedReader
 
 from snakeway import ids, uploads
-from snakeway.blobs import Blobs, Chunks, Storages
+from snakeway.blobs import Blobs, Storages
 from snakeway.errors import (
     Forbidden,
     InputBusy,
@@ -223,16 +223,12 @@ class Inputs:
         except SnakewayError as error:
             log.warning("input %s is removed later: %s", input_id, error)
 
-    def opener(self, user: User, input_id: str) -> Callable[[int, int | None], Chunks]:
-        """Return what opens the content of a complete input: from a byte on, and as many bytes as are wanted.
-
-        Raises InputNotFound; what it returns raises what `Blobs.stream` does.
-        """
+    def content(self, user: User, input_id: str) -> tuple[InputRow, Blobs, str]:
+        """Return a complete input, and where its content is: the storage, and the key there. Raises InputNotFound."""
         row = self.get(user, input_id).row
         if row.state is not InputState.COMPLETE:
             raise InputNotFound(f"input {input_id} is not complete yet; send the rest of it")
-        key = key_of(row.owner, row.sha256)
-        return lambda first, length: self._blobs.stream(key, first=first, length=length)
+        return row, self._blobs, key_of(row.owner, row.sha256)
 
     def _check_room(self, tx: Transaction, user: User, size_bytes: int) -> None:
         most, total = self._settings.max_inputs_bytes_per_owner, inputs.total_bytes(tx, user.id)
