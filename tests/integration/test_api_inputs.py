@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -11,11 +12,16 @@ from litestar.testing import TestClient
 
 from snakeway import ids
 from snakeway.app import create_app
+from snakeway.blobs import Storages
+from snakeway.bootstrap import open_location
+from snakeway.errors import QuotaExceeded
 from snakeway.model.input import InputState, key_of, path_of
 from snakeway.model.user import User
+from snakeway.service.inputs import Inputs
 from snakeway.service.used import used_by
+from snakeway.settings import Settings
 from snakeway.spool import Spool
-from snakeway.store import inputs
+from snakeway.store import Store, inputs
 from tests.integration.test_api_fixtures import Api, make_parts
 
 pytest_plugins = ["tests.integration.test_api_fixtures"]
@@ -177,6 +183,42 @@ def test_an_owner_has_so_much_room(small_api: Api) -> None:
     small_api.refused("POST", "/inputs", "quota_exceeded", json=body)  # the other name still has it
     small_api.request("DELETE", f"/inputs/{small_api.get('/inputs')['items'][0]['id']}")
     small_api.post("/inputs", body, status=201)
+
+
+@pytest.fixture
+def cramped(store: Store, tmp_path: Path) -> Inputs:
+    """The inputs of people who may keep 15,000 bytes each."""
+    settings = Settings(data_dir=tmp_path, max_inputs_bytes_per_owner=15_000)
+    return Inputs(store, settings, Storages(open_location))
+
+
+def test_every_unfinished_upload_counts_with_its_whole_size(cramped: Inputs, store: Store) -> None:
+    ada, digest = User("ada"), sha(b"a" * 10_000)
+    cramped.announce(ada, "a", 1, digest)
+    with pytest.raises(QuotaExceeded, match="your inputs have 1 bytes"):
+        cramped.announce(ada, "b", 15_000, digest)
+    first = cramped.announce(ada, "c", 10_000, digest)[0].row
+    with pytest.raises(QuotaExceeded, match="your inputs have 10001 bytes"):
+        cramped.announce(ada, "d", 10_000, digest)
+    second = cramped.announce(ada, "e", 4_999, digest)[0].row
+    cramped.announce(User("bob"), "a", 15_000, digest)
+    begun = cramped.begin(ada, first.id, 0, 10_000)
+    assert begun is not None
+    cramped.write(*begun, 0, b"a" * 10_000)
+    cramped.finish(ada, first.id)
+    assert cramped.announce(ada, "f", 10_000, digest)[1] is False  # what is complete is there once, under any name
+    with store.read() as tx:
+        assert inputs.total_bytes(tx, "ada") == 10_000 + second.size_bytes + 1
+
+
+def test_a_size_that_a_known_content_has_not_is_refused_also_if_it_was_announced_before(api: Api) -> None:
+    body = {"name": "early", "size_bytes": 1, "sha256": sha(DATA)}
+    early = api.post("/inputs", body, status=201)
+    sent(api)
+    problem = api.refused("POST", "/inputs", "invalid_request", json=body)
+    assert (problem["field"], f"{len(DATA)} bytes" in problem["detail"]) == ("size_bytes", True)
+    refused(api, early["id"], 0, DATA[:1], "input_damaged")
+    assert api.request("GET", f"/inputs/{api.get('/inputs')['items'][0]['id']}/content").content == DATA
 
 
 def test_a_list_in_pages(api: Api) -> None:

@@ -83,13 +83,17 @@ class Inputs:
         with self._store.write() as tx:
             inputs.lock_owner(tx, user.id)
             same = [row for row in inputs.of_content(tx, user.id, sha256) if row.state is not InputState.REMOVING]
+            complete = next((row for row in same if row.state is InputState.COMPLETE), None)
+            if complete is not None and complete.size_bytes != size_bytes:
+                raise Invalid(
+                    f"you have the content with this SHA-256, and it has {complete.size_bytes} bytes, not "
+                    f"{size_bytes}; correct one of the two",
+                    field="size_bytes",
+                )
             for row in same:
                 if row.name == name and row.size_bytes == size_bytes:
                     return self._known(row), False
-            complete = next((row for row in same if row.state is InputState.COMPLETE), None)
-            if complete is not None and complete.size_bytes != size_bytes:
-                raise Invalid(f"the content with this digest has {complete.size_bytes} bytes", field="size_bytes")
-            if not same:
+            if complete is None:
                 self._check_room(tx, user, size_bytes)
             at = now()
             row = InputRow(

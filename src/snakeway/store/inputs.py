@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, update
+from sqlalchemy import func, union_all, update
 from sqlmodel import col, delete, select
 
 from snakeway.model.input import MOVES, UNFINISHED, InputState
@@ -61,9 +61,15 @@ def of_ids(tx: Transaction, input_ids: Sequence[str]) -> dict[str, InputRow]:
 
 
 def total_bytes(tx: Transaction, owner: str) -> int:
-    """Return what an owner's inputs come to, each content once. Cost: one pass over the owner's inputs."""
-    sizes = select(func.max(InputRow.size_bytes).label("size")).where(col(InputRow.owner) == owner)
-    each = sizes.group_by(col(InputRow.sha256)).subquery()
+    """Return what an owner's inputs come to: each complete content once, and every other input with its whole size.
+
+    Until it is complete each has a file of its own, and its digest is only what somebody says. Cost: one pass over
+    the owner's inputs.
+    """
+    mine, complete = col(InputRow.owner) == owner, col(InputRow.state) == InputState.COMPLETE
+    once = select(func.max(InputRow.size_bytes).label("size")).where(mine, complete).group_by(col(InputRow.sha256))
+    others = select(InputRow.size_bytes).where(mine, ~complete)
+    each = union_all(once, others).subquery()
     return int(tx.exec(select(func.coalesce(func.sum(each.c.size), 0))).one())
 
 
