@@ -2,13 +2,16 @@
 
 import hashlib
 import stat
+import threading
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from snakeway import ids
-from snakeway.blobs import Blobs, Storages
+from snakeway.blobs import Blobs, Chunks, Storages
+from snakeway.blobs.local import LocalBlobs
 from snakeway.bootstrap import open_location
 from snakeway.catalog.materialise import place
 from snakeway.directory import run_directory
@@ -112,14 +115,61 @@ def test_a_content_that_is_gone_is_told(here: Place) -> None:
         here.stage()
 
 
-def test_what_is_given_up_stops(here: Place) -> None:
+class Halting(LocalBlobs):
+    """A folder that gives a piece of an object, and the others when it is told to."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.reached = threading.Event()
+        self.go_on = threading.Event()
+
+    def stream(self, key: str, *, first: int = 0, length: int | None = None) -> Chunks:
+        whole = super().stream(key, first=first, length=length)
+        return Chunks(whole.blob, whole.size_bytes, self._halted(whole), whole.close)
+
+    def _halted(self, whole: Chunks) -> Generator[bytes]:
+        for chunk in whole:
+            yield chunk
+            self.reached.set()
+            self.go_on.wait()
+
+
+@pytest.fixture
+def halting(here: Place) -> Iterator[Halting]:
+    """The storage of inputs, which halts in the middle of each until the test lets it go on."""
+    assert isinstance(here.blobs, LocalBlobs)
+    blobs = Halting(here.blobs.folder)
+    here.storages = Storages(lambda _: blobs)
+    yield blobs
+    blobs.go_on.set()
+
+
+@pytest.mark.parametrize(
+    "give_up",
+    [
+        pytest.param(lambda stager, attempt_id: stager.forget(attempt_id), id="forget"),
+        pytest.param(lambda stager, _: stager.stop(), id="stop"),
+    ],
+)
+def test_what_is_given_up_stops(here: Place, halting: Halting, give_up: Callable[[Stager, str], None]) -> None:
     stager = Stager(here.settings, here.storages, lambda: here.woken.append(True))
     assert not stager.is_staged(here.run, here.attempt)
-    stager.forget(here.attempt.id)
-    assert not stager.is_busy(here.attempt.id)
+    assert halting.reached.wait(30)
+    give_up(stager, here.attempt.id)
+    halting.go_on.set()
     wait_until(lambda: here.woken or None, timeout_s=30, what="the thread's end")
+    assert list((here.directory.path / "inputs").rglob("a.txt")) == []
+    assert list((here.directory.path / ".snakeway").glob("new-*")) == []
     here.stage()
     assert (here.directory.path / PATH).read_bytes() == DATA
+
+
+def test_what_is_given_up_is_not_waited_for(here: Place, halting: Halting) -> None:
+    stager = Stager(here.settings, here.storages, lambda: here.woken.append(True))
+    assert not stager.is_staged(here.run, here.attempt)
+    assert stager.is_busy(here.attempt.id)
+    stager.forget(here.attempt.id)
+    assert not stager.is_busy(here.attempt.id)
 
 
 @pytest.mark.parametrize("planted", ["inputs", f"inputs/{SHA[:12]}"])
