@@ -44,13 +44,15 @@ def sweep(store: Store, blobs: Blobs, data_dir: Path, expiry_s: float, at: datet
     """Remove uploads that have expired, and what crashes left; returns how many inputs."""
     with store.read() as tx:
         expired = inputs.idle(tx, UNFINISHED, at - timedelta(seconds=expiry_s), _AT_ONCE)
-        left = list(inputs.idle(tx, {InputState.REMOVING}, at - timedelta(seconds=_REMOVAL_S), _AT_ONCE))
-    left += [row for row in expired if _give_up(store, data_dir, row, at.timestamp() - expiry_s)]
+        left = inputs.idle(tx, {InputState.REMOVING}, at - timedelta(seconds=_REMOVAL_S), _AT_ONCE)
     count = 0
-    for row in left:
-        with store.write() as tx:
-            inputs.lock_owner(tx, row.owner)
-            last = is_last(tx, row)
+    for row in (*left, *expired):
+        if row.state is InputState.REMOVING:
+            last = _claim(store, row)
+        else:
+            last = _give_up(store, data_dir, row, at.timestamp() - expiry_s)
+        if last is None:
+            continue
         try:
             finish_removal(store, blobs, data_dir, row, last=last)
             count += 1
@@ -62,18 +64,28 @@ def sweep(store: Store, blobs: Blobs, data_dir: Path, expiry_s: float, at: datet
     return count
 
 
-def _give_up(store: Store, data_dir: Path, row: InputRow, before: float) -> bool:
-    """Move an expired upload to its removal, unless bytes came at this moment or somebody stores it."""
+def _claim(store: Store, row: InputRow) -> bool | None:
+    """Have the removal of an input to oneself, and return whether it is the last with its content; None: leave it.
+
+    Another supervisor may sweep as well. Without a claim it could still be about to delete the content when the row is
+    gone, and the owner has uploaded the same anew. Crash after it: the claim ages as any removal does.
+    """
+    with store.write() as tx:
+        inputs.lock_owner(tx, row.owner)
+        return is_last(tx, row) if inputs.claim(tx, row) else None
+
+
+def _give_up(store: Store, data_dir: Path, row: InputRow, before: float) -> bool | None:
+    """Claim an expired upload as `_claim` does, unless bytes came at this moment or somebody stores it."""
     spool = Spool(data_dir, row.id)
     with suppress(FileNotFoundError):
         if spool.path.stat().st_mtime > before:  # a request that has been bringing bytes for that long
-            return False
+            return None
     try:
-        with spool.held(), store.write() as tx:
-            inputs.lock_owner(tx, row.owner)
-            return inputs.move(tx, row.id, row.state, InputState.REMOVING)
+        with spool.held():
+            return _claim(store, row)
     except InputBusy:
-        return False
+        return None
 
 
 def _sweep_files(store: Store, data_dir: Path, before: float) -> None:

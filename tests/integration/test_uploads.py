@@ -1,6 +1,7 @@
 """What is left of uploads: by people who do not come back, and by crashes at any line."""
 
 import hashlib
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from snakeway import ids, uploads
 from snakeway.blobs import Blobs
 from snakeway.blobs.local import LocalBlobs
-from snakeway.errors import InputBusy, OffsetConflict
+from snakeway.errors import BlobsRefused, InputBusy, OffsetConflict
 from snakeway.model.input import InputState, key_of
 from snakeway.rows import InputRow, now
 from snakeway.spool import Spool, spool_folder
@@ -17,6 +18,7 @@ from snakeway.store import Store, inputs
 
 DATA = b"some bytes"
 SHA = hashlib.sha256(DATA).hexdigest()
+HOUR = timedelta(hours=1)
 WEEK_S = 7 * 24 * 3600.0
 S = InputState
 
@@ -27,7 +29,9 @@ def blobs(tmp_path: Path) -> Blobs:
     return LocalBlobs(tmp_path / "blobs")
 
 
-def added(store: Store, state: InputState, owner: str = "ada", name: str = "a") -> InputRow:
+def added(
+    store: Store, state: InputState, owner: str = "ada", name: str = "a", before: timedelta = timedelta(0)
+) -> InputRow:
     row = InputRow(
         id=ids.new_id(),
         owner=owner,
@@ -36,7 +40,7 @@ def added(store: Store, state: InputState, owner: str = "ada", name: str = "a") 
         sha256=SHA,
         state=state,
         created_at=now(),
-        updated_at=now(),
+        updated_at=now() - before,
     )
     with store.write() as tx:
         inputs.add(tx, row)
@@ -103,6 +107,70 @@ def test_a_storage_that_does_not_work_is_tried_again(store: Store, blobs: Blobs,
     assert swept(store, LocalBlobs(tmp_path / "file"), tmp_path, timedelta(days=1)) == 0
     assert states(store, row) == [S.REMOVING]
     assert swept(store, blobs, tmp_path, timedelta(days=1)) == 1
+
+
+class Meanwhile(LocalBlobs):
+    """A folder, and what somebody else does at the moment when the first object is to be deleted."""
+
+    def __init__(self, folder: Path, happens: Callable[[], object]) -> None:
+        super().__init__(folder)
+        self._happens: list[Callable[[], object]] = [happens]
+
+    def delete(self, keys: str | Iterable[str]) -> None:
+        while self._happens:
+            self._happens.pop()()
+        super().delete(keys)
+
+
+class Refusing(LocalBlobs):
+    """A folder in which nothing can be deleted."""
+
+    def delete(self, keys: str | Iterable[str]) -> None:
+        raise BlobsRefused("no object may be deleted")
+
+
+def test_a_content_that_is_uploaded_anew_is_not_removed_by_a_second_sweeper(
+    store: Store, blobs: Blobs, tmp_path: Path
+) -> None:
+    row = added(store, S.REMOVING, before=HOUR)
+    key = key_of("ada", SHA)
+    blobs.put(key, DATA)
+
+    def sweep_and_send() -> None:
+        swept(store, blobs, tmp_path, timedelta(0))
+        if states(store, row) == [None]:  # else the server does not take the content yet
+            blobs.put(key, DATA)
+            added(store, S.COMPLETE)
+
+    assert swept(store, Meanwhile(tmp_path / "blobs", sweep_and_send), tmp_path, timedelta(0)) == 1
+    with store.read() as tx:
+        left = [other.state for other in inputs.of_content(tx, "ada", SHA)]
+    assert [(state, blobs.stat(key) is not None) for state in left] in ([], [(S.COMPLETE, True)])
+
+
+def test_what_another_sweeper_has_taken_is_left_to_it(store: Store, blobs: Blobs, tmp_path: Path) -> None:
+    first, second = added(store, S.REMOVING, before=2 * HOUR), added(store, S.REMOVING, "bob", before=HOUR)
+
+    def sweep() -> None:
+        assert swept(store, Refusing(tmp_path / "blobs"), tmp_path, timedelta(0)) == 0
+
+    assert swept(store, Meanwhile(tmp_path / "blobs", sweep), tmp_path, timedelta(0)) == 1
+    assert states(store, first, second) == [None, S.REMOVING]
+    assert swept(store, blobs, tmp_path, timedelta(hours=1)) == 1  # the other one could not, or was killed
+
+
+@pytest.mark.parametrize("state", [S.UPLOADING, S.STORING])
+def test_an_upload_that_somebody_goes_on_with_just_now_does_not_expire(
+    store: Store, tmp_path: Path, state: InputState
+) -> None:
+    removed, expired = added(store, S.REMOVING, before=HOUR), added(store, state, "bob", before=8 * 24 * HOUR)
+
+    def go_on() -> None:
+        with store.write() as tx:
+            inputs.note_bytes(tx, expired.id)
+
+    assert swept(store, Meanwhile(tmp_path / "blobs", go_on), tmp_path, timedelta(0)) == 1
+    assert states(store, removed, expired) == [None, state]
 
 
 def test_files_of_no_upload_are_removed(store: Store, blobs: Blobs, tmp_path: Path) -> None:

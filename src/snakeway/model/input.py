@@ -16,7 +16,8 @@ class InputState(StrEnum):
     STORING    all bytes are here and are being put into object storage. A crash leaves it so: whoever sends the rest,
                of which there is none, has it stored again; if nobody does, it expires.
     COMPLETE   runs can use it.
-    REMOVING   somebody has deleted it, or it has expired. A crash leaves it so, and it is removed later.
+    REMOVING   somebody has deleted it, or it has expired. A crash leaves it so, and it is removed later, by whoever
+               enters this state again.
 
     One whose bytes turn out to be others than were announced is gone at once.
     """
@@ -33,7 +34,7 @@ MOVES: dict[InputState, frozenset[InputState]] = {
     _S.UPLOADING: frozenset({_S.STORING, _S.COMPLETE, _S.REMOVING}),  # complete: its owner has the content by now
     _S.STORING: frozenset({_S.STORING, _S.COMPLETE, _S.UPLOADING, _S.REMOVING}),
     _S.COMPLETE: frozenset({_S.REMOVING}),
-    _S.REMOVING: frozenset(),
+    _S.REMOVING: frozenset({_S.REMOVING}),
 }
 UNFINISHED = frozenset({_S.UPLOADING, _S.STORING})
 STORED = frozenset({_S.STORING, _S.COMPLETE})  # there is something in object storage, or will be in a moment

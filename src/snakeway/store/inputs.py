@@ -73,12 +73,24 @@ def total_bytes(tx: Transaction, owner: str) -> int:
     return int(tx.exec(select(func.coalesce(func.sum(each.c.size), 0))).one())
 
 
-def move(tx: Transaction, input_id: str, old: InputState, new: InputState, **values: Any) -> bool:
-    """Move an input; False if it is not in the state ``old`` any more."""
+def move(
+    tx: Transaction, input_id: str, old: InputState, new: InputState, *, since: datetime | None = None, **values: Any
+) -> bool:
+    """Move an input; False if it is not in the state ``old`` any more, or was changed after ``since``."""
     if new not in MOVES[old]:
         raise AssertionError(f"input {input_id}: no move from {old} to {new}")
     changed = update(InputRow).where(col(InputRow.id) == input_id, col(InputRow.state) == old)
+    if since is not None:
+        changed = changed.where(col(InputRow.updated_at) == since)
     return tx.exec(changed.values(state=new, updated_at=now(), **values)).rowcount == 1
+
+
+def claim(tx: Transaction, row: InputRow) -> bool:
+    """Take up the removal of an input; False if anything has happened to it since ``row`` was read.
+
+    Of several who have read the same one gets True; to the others it is not `idle` any more.
+    """
+    return move(tx, row.id, row.state, InputState.REMOVING, since=row.updated_at)
 
 
 def note_bytes(tx: Transaction, input_id: str) -> None:
