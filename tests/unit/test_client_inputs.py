@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from snakeway.client import Client, Patience
-from snakeway.errors import InputDamaged, Invalid, OffsetConflict, QuotaExceeded, Unavailable
+from snakeway.errors import InputBusy, InputDamaged, Invalid, OffsetConflict, QuotaExceeded, Unavailable
 from tests.unit.test_client_nouns import OTHER_ID, input_
 from tests.unit.test_client_stand_in import Reply, StandIn, broken, page, problem, reply, running
 
@@ -93,6 +93,19 @@ def test_a_file_that_is_being_stored_is_waited_for(server: StandIn, client: Clie
     server.on("GET", PATH, told("storing", len(DATA)))
     client.inputs.upload(file)
     assert set(pieces(server)) == {(len(DATA), b"")}
+
+
+def test_a_content_that_stays_on_its_way_out_is_not_waited_for_for_ever(
+    server: StandIn, client: Client, file: Path
+) -> None:
+    busy = [problem("input_busy", 409, "the same content is being removed")] * 30
+    server.on("POST", "/inputs", told())
+    server.on("PATCH", PATH, *busy, told("complete", len(DATA)))
+    server.on("GET", PATH, told(offset=len(DATA)))
+    with pytest.raises(InputBusy, match=r"being removed.*data\.bin again later.*nothing is sent twice"):
+        client.inputs.upload(file)
+    assert pieces(server)[0] == (0, DATA)
+    assert set(pieces(server)[1:]) == {(len(DATA), b"")}
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,8 @@ class Inputs:
 
         Raises:
             InputDamaged: the file was changed meanwhile.
+            InputBusy: the server has the bytes and does not come to store them, as when it cannot remove what was
+                deleted of the same content before.
             Invalid, InputTooLarge, QuotaExceeded: the server does not take it.
             Unavailable: the connection broke too often, or the server's storage does not work.
             OSError: the file cannot be read.
@@ -92,14 +94,25 @@ class _Upload:
                 self.found = self._send_rest()
             except (Unavailable, InputBusy, OffsetConflict) as error:
                 pause = next(pauses, None)
+                if pause is None and isinstance(error, InputBusy):
+                    raise self._given_up(error) from error
                 if pause is None:
                     raise
                 time.sleep(pause)
                 self._ask(error)
-                if (self.found["offset"], self.found["state"]) != before or isinstance(error, InputBusy):
+                stored = isinstance(error, InputBusy) and self.found["state"] == "storing"  # however long that takes
+                if stored or (self.found["offset"], self.found["state"]) != before:
                     pauses = self.transport.patience.pauses()  # it goes on
         self.sent(self.found["size_bytes"])
         return self.found
+
+    def _given_up(self, error: InputBusy) -> InputBusy:
+        """Return what to raise for an answer that asks for patience, when that is at its end."""
+        return InputBusy(
+            f"the server has {self.found['offset']} of {self.found['size_bytes']} bytes and does not get on: "
+            f"{error.detail.partition(';')[0]}. Upload {Path(self.file.name).name} again later, nothing is sent twice; "
+            "if it stays so, whoever runs the server finds the reason in its log"
+        )
 
     def _ask(self, error: Exception) -> None:
         """Ask how far it is; a server that is away just now is asked the next time."""
