@@ -159,9 +159,17 @@ class Settings(BaseSettings):
     max_bundle_bytes: int = Field(
         256 * 1024 * 1024, ge=1024, description="Largest accepted archive of a workflow, packed."
     )
-    max_input_bytes: int = Field(1024**4, ge=1, description="Largest file that can be uploaded as an input.")
+    max_input_bytes: int = Field(
+        256 * 1024**3,
+        ge=1,
+        description="Largest file that can be uploaded as an input. A bucket takes 484 GiB at most, what 10,000 parts "
+        "hold; set more only where `SNAKEWAY_BLOBS_URL` is a folder.",
+    )
     max_inputs_bytes_per_owner: int = Field(
-        10 * 1024**4, ge=1, description="Most bytes of inputs that one owner may keep; the same content counts once."
+        10 * 1024**4,
+        ge=1,
+        description="Most bytes of inputs that one owner may keep. A complete content counts once, each "
+        "unfinished upload with its whole size.",
     )
     upload_expiry_s: float = Field(
         7 * 24 * 3600, ge=60, description="Time without a byte after which an unfinished upload of an input is removed."

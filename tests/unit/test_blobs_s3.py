@@ -8,7 +8,7 @@ import pytest
 from botocore.exceptions import ClientError, ConnectTimeoutError, NoCredentialsError, ReadTimeoutError
 
 from snakeway.blobs.base import Measured
-from snakeway.blobs.s3 import PART_BYTES, S3Blobs, _parts
+from snakeway.blobs.s3 import _PARTS_OF_A_SIZE, PART_BYTES, S3Blobs, _parts
 from snakeway.blobs.s3errors import explained
 from snakeway.errors import (
     BlobExists,
@@ -19,6 +19,7 @@ from snakeway.errors import (
     SnakewayError,
 )
 from snakeway.model.blob import S3Location
+from snakeway.settings import Settings
 
 WHERE = S3Location("bucket", "p/", "http://127.0.0.1:9000")
 
@@ -72,6 +73,13 @@ def test_parts(size: int) -> None:
     assert sum(sizes) == size
     assert all(each == PART_BYTES for each in sizes[:-1])
     assert len(sizes) == max(1, -(-size // PART_BYTES))
+
+
+def test_the_largest_input_fits_into_the_parts_that_an_upload_may_have() -> None:
+    largest_bytes = sum(PART_BYTES << (number // _PARTS_OF_A_SIZE) for number in range(10_000))
+    setting = Settings.model_fields["max_input_bytes"]
+    assert setting.default <= largest_bytes
+    assert f"{largest_bytes // 1024**3} GiB" in str(setting.description)
 
 
 def test_signing_needs_no_server_and_logs_no_credentials(
