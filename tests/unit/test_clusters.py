@@ -23,7 +23,7 @@ class Untidy:
 
 @pytest.fixture
 def clusters(tmp_path: Path) -> Clusters:
-    return Clusters(cast(Any, None), cast(Any, None), Settings(data_dir=tmp_path), "supervisor")
+    return Clusters(cast("Any", None), cast("Any", None), Settings(data_dir=tmp_path), "supervisor")
 
 
 @pytest.mark.parametrize(("waited_s", "settled"), [(0.0, False), (299.0, False), (300.0, True)])
@@ -31,5 +31,5 @@ def test_tidying_up_is_tried_for_a_while_and_then_left(clusters: Clusters, waite
     row = AttemptRow(id="a", run_id="r", number=1, owner="o", target="t", executor="none", digest="", created_at=now())
     scheduler = Untidy()
     ending = Ending(cancel=True, sure_after_s=15)
-    assert clusters._leave(cast(Scheduler, scheduler), row, ending, waited_s) is settled
+    assert clusters._leave(cast("Scheduler", scheduler), row, ending, waited_s) is settled
     assert scheduler.asked == 1
