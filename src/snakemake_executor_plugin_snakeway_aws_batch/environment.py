@@ -16,7 +16,9 @@ from typing import NamedTuple
 
 from snakemake_interface_common.exceptions import WorkflowError
 
-_SECRET = re.compile(r"SECRET|TOKEN|PASSW(OR)?D|ACCESS_KEY|API_?KEY|PRIVATE|CREDENTIAL", re.IGNORECASE)
+_SECRET = re.compile(
+    r"SECRET|TOKEN|PASSW(OR)?D|PASSPHRASE|API_?KEY|PRIVATE|CREDENTIAL|(^|_)(KEY|PWD|PASS|PAT|AUTH)(_|$)", re.IGNORECASE
+)
 
 
 class Ways(NamedTuple):

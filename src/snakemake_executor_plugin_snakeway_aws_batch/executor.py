@@ -149,8 +149,12 @@ class Executor(AwsBatchExecutor):
         log = str(self._logs.path(_rule(job), id_))
         info = SubmittedJobInfo(job, external_jobid=id_, aux={"log": log, "started": False})
         self._submitted[id(job)] = info
-        with self._reporting:
-            self.report_job_submission(info)
+        try:
+            with self._reporting:
+                self.report_job_submission(info)
+        except BaseException:  # Snakemake cannot note it, and would not wait for it
+            self._terminate(id_)
+            raise
         self._tell_submitted(info)
 
     def _unexpected(self, job: JobExecutorInterface, submission: "Future[None]") -> None:
@@ -238,9 +242,12 @@ class Executor(AwsBatchExecutor):
         Jobs are left at this point only when the thread that looks at them has broken: they would run unseen.
         """
         super().shutdown()
-        self._threads.shutdown(wait=True, cancel_futures=True)
         self._logs.close()
-        if not self._stopping.is_set() and not self.workflow.remote_execution_settings.immediate_submit:
+        left = not self._stopping.is_set() and not self.workflow.remote_execution_settings.immediate_submit
+        if left:
+            self._stopping.set()  # nor is anything to be submitted any more, however long it has been tried
+        self._threads.shutdown(wait=True, cancel_futures=True)
+        if left:
             self.cancel_jobs([])
         self._definitions.remove()
 

@@ -51,13 +51,27 @@ def pages(
                 if error.response.get("Error", {}).get("Code") != _MISSING:
                     raise
                 break
-            text = "".join(f"{event['message']}\n" for event in page["events"])
-            following = str(page["nextForwardToken"])
+            text, following = _text(page), str(page["nextForwardToken"])
             if text or following != token:
-                yield text.encode(errors="replace"), Position(stream, following)
+                yield text, Position(stream, following)
             if following == token:
                 break
             token = following
+
+
+def end(client: Any, group: str, stream: str) -> bytes:
+    """Return the end of what was printed: at most a MiB, by one request; nothing if there is no such stream."""
+    try:
+        page = client.get_log_events(logGroupName=group, logStreamName=stream, startFromHead=False)
+    except client.exceptions.ClientError as error:
+        if error.response.get("Error", {}).get("Code") != _MISSING:
+            raise
+        return b""
+    return _text(page)
+
+
+def _text(page: Mapping[str, Any]) -> bytes:
+    return "".join(f"{event['message']}\n" for event in page["events"]).encode(errors="replace")
 
 
 def keep(path: Path, pieces: Iterator[tuple[bytes, Position]]) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 import boto3
 import pytest
 
-from snakeway.cloudwatch import LOG_GROUP, Position, keep, pages
+from snakeway.cloudwatch import LOG_GROUP, Position, end, keep, pages
 from snakeway.errors import Unavailable
 from snakeway.service.livelog import LiveLogs
 from snakeway.targets import SchedulerAway
@@ -100,12 +100,16 @@ class Here:
     def __init__(self, cloudwatch: CloudWatch) -> None:
         self.cloudwatch = cloudwatch
         self.away = False
+        self.expired = False  # positions are, after a day
+
+    def end(self, run: str, external_id: str) -> bytes:
+        raise NotImplementedError
 
     def keep(self, run: str, external_id: str, path: Path) -> bool:
         raise NotImplementedError
 
     def more(self, run: str, external_id: str, since: Position | None) -> Iterator[tuple[bytes, Position]]:
-        if self.away:
+        if self.away or (self.expired and since is not None):
             raise SchedulerAway("CloudWatch Logs: no answer")
         return pages(self.cloudwatch.client, self.cloudwatch.group, [external_id], since)
 
@@ -122,10 +126,24 @@ def test_a_log_is_looked_at_while_it_grows(cloudwatch: CloudWatch) -> None:
     cloudwatch.write("job", "two")
     assert live.file(logs, "run", "job") == path
     assert path.read_text() == "one\ntwo\n"
+    logs.expired = True
+    with pytest.raises(Unavailable):
+        live.file(logs, "run", "job")
+    assert live.file(logs, "run", "job") == path  # from the beginning
+    assert path.read_text() == "one\ntwo\n"
     logs.away = True
     with pytest.raises(Unavailable, match="cannot be fetched now: CloudWatch Logs: no answer; try again later"):
         live.file(logs, "run", "job")
-    assert path.read_text() == "one\ntwo\n"
+
+
+def test_the_end_of_a_log_is_one_request(cloudwatch: CloudWatch) -> None:
+    assert end(cloudwatch.client, cloudwatch.group, "job") == b""
+    cloudwatch.create("job")
+    for start in (0, 6_000):
+        cloudwatch.write("job", *(f"line {number}" for number in range(start, start + 6_000)))
+    found = end(cloudwatch.client, cloudwatch.group, "job").decode().splitlines()
+    assert len(found) == 10_000
+    assert found[-1] == "line 11999"
 
 
 def test_only_the_logs_that_were_looked_at_last_are_held(cloudwatch: CloudWatch) -> None:

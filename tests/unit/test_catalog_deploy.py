@@ -24,6 +24,13 @@ def test_git_lists_the_files_of_the_newest_version_and_nothing_else(tmp_path: Pa
     assert listed(tmp_path) == ["workflow/Snakefile", "workflow/scripts/new.py"]
 
 
+def test_what_a_killed_git_has_left_is_no_hindrance(tmp_path: Path) -> None:
+    list_for_git(tmp_path, ["a"])
+    (tmp_path / ".git" / "index.lock").touch()
+    list_for_git(tmp_path, ["b"])
+    assert listed(tmp_path) == ["b"]
+
+
 def test_a_directory_within_a_checkout_has_an_index_of_its_own(tmp_path: Path) -> None:
     list_for_git(tmp_path, ["outer"])
     (tmp_path / "run").mkdir()

@@ -32,7 +32,8 @@ def list_for_git(directory: Path, files: Iterable[str]) -> None:
     """
     entries = b"".join(f"100644 {_EMPTY_BLOB}\t{path}\0".encode(errors="surrogateescape") for path in sorted(files))
     _git(directory, "init", "--quiet", "--template=")
-    (directory / ".git" / "index").unlink(missing_ok=True)  # what is no longer there would be missed
+    for name in ("index", "index.lock"):  # what is no longer there would be missed; a killed git leaves its lock
+        (directory / ".git" / name).unlink(missing_ok=True)
     _git(directory, "update-index", "-z", "--index-info", given=entries)
 
 

@@ -44,9 +44,12 @@ def count(tx: Transaction, attempt_id: str, state: JobState) -> int:
 
 
 def any_sent(tx: Transaction, attempt_id: str) -> bool:
-    """Whether any of the attempt's jobs got an id of a scheduler: at most one pass over them."""
+    """Whether any try of the attempt's jobs got an id of a scheduler: at most two passes over them."""
     query = select(JobRow.number).where(col(JobRow.attempt_id) == attempt_id, col(JobRow.external_id).is_not(None))
-    return tx.exec(query.limit(1)).first() is not None
+    if tx.exec(query.limit(1)).first() is not None:
+        return True
+    again = select(JobRow.tries).where(col(JobRow.attempt_id) == attempt_id, col(JobRow.try_number) > 1)
+    return any(tried.get("external_id") for tries in tx.exec(again).all() for tried in tries)
 
 
 def load_all(tx: Transaction, attempt_id: str) -> list[Job]:

@@ -33,6 +33,7 @@ _HURRY_S = 1.0  # between two passes while jobs are being cancelled
 _HURRY_FOR_S = 60.0  # a job that does not end (its node is dead) is looked at as seldom as any other
 _CANCEL_AGAIN_S = 30.0
 _BOOKS_PATIENCE_S = 30.0  # at the end of an attempt with failed jobs: the books are some seconds behind
+_LEAVE_PATIENCE_S = 300.0  # then an attempt's end waits no longer for the logs of its jobs, or to tidy up
 _ATTEMPTS_AT_ONCE = 100
 _PATIENCE_S = 2.0  # an ending supervisor waits no longer for a call that is under way
 
@@ -189,12 +190,24 @@ class Clusters:
         ending.clear_since = ending.clear_since or at
         clear_s = at - ending.clear_since
         if clear_s >= ending.sure_after_s and (clear_s >= _BOOKS_PATIENCE_S or not self._books.failures_open(row)):
+            ending.settled = self._leave(scheduler, row, ending, at - ending.since)
+        return True
+
+    def _leave(self, scheduler: Scheduler, row: AttemptRow, ending: Ending, waited_s: float) -> bool:
+        """Keep what an attempt's jobs have printed, and tidy up behind them; False while that may still work.
+
+        No other run waits for it, and this one not for ever: nothing runs any more.
+        """
+        try:
             logs = logs_for(self._executor_of(row))
             if logs is not None:
-                self._books.logs.keep(logs, row, ending.logs_kept, at - ending.since)
+                self._books.logs.keep(logs, row, ending.logs_kept)
             if ending.sure_after_s:  # an orderly snakemake has tidied up
                 scheduler.tidy(row.run_id)
-            ending.settled = True
+        except SchedulerAway as error:
+            if waited_s < _LEAVE_PATIENCE_S:
+                return False
+            log.warning("logs or definitions of jobs of run %s stay in the scheduler: %s", row.run_id, error)
         return True
 
     def _cancel(

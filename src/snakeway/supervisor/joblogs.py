@@ -17,8 +17,6 @@ from snakeway.wire import SCHEDULER_LOG_BYTES, SCHEDULER_LOG_LINES
 
 log = logging.getLogger(__name__)
 
-_PATIENCE_S = 300.0  # then the end of an attempt waits no longer for logs that cannot be had
-
 
 class JobLogs:
     """Fetches logs into runs' directories; used by one thread."""
@@ -27,39 +25,28 @@ class JobLogs:
         self._store = store
         self._settings = settings
 
-    def keep(self, logs: Logs, row: AttemptRow, done: set[str], waited_s: float) -> None:
+    def keep(self, logs: Logs, row: AttemptRow, done: set[str]) -> None:
         """Keep the logs of an attempt's jobs, all of which have ended; ``done`` are those that were looked at.
 
         Cost: one look at a file for each job, and some requests for each whose file is missing. Crash meanwhile: the
-        attempt has not ended, and who comes next looks again.
-
-        Raises SchedulerAway, unless it has been waited for long enough.
+        attempt has not ended, and who comes next looks again. Raises SchedulerAway.
         """
         with self._store.read() as tx:
             found = scheduled.logs(tx, row.id)
         for external_id, place in found:
-            if external_id in done:
-                continue
-            try:
+            if external_id not in done:
                 self._keep_one(logs, row.run_id, external_id, place)
-            except SchedulerAway as error:
-                if waited_s < _PATIENCE_S:
-                    raise
-                log.warning("logs of jobs of run %s stay where they are: %s", row.run_id, error)
-                done.update(id_ for id_, _ in found)
-                return
-            done.add(external_id)
+                done.add(external_id)
 
     def end(self, logs: Logs, run_id: str, external_id: str) -> str:
         """Return the end of what a job has printed so far, as far as that can be had at the first try.
 
         It is not kept: where it comes from, some lines may arrive later.
         """
-        text = b""
         try:
-            for piece, _ in logs.more(run_id, external_id, None):
-                text = (text + piece)[-SCHEDULER_LOG_BYTES:]
+            text = logs.end(run_id, external_id)[-SCHEDULER_LOG_BYTES:]
         except SchedulerAway as error:
+            text = b""
             log.info("what job %s of run %s has printed is not known: %s", external_id, run_id, error)
         return "\n".join(text.decode(errors="replace").splitlines()[-SCHEDULER_LOG_LINES:])
 

@@ -33,6 +33,9 @@ class Logs(Protocol):
         Raises SchedulerAway, OSError.
         """
 
+    def end(self, run: str, external_id: str) -> bytes:
+        """Return the end of what a job has printed so far: one piece of it. Raises SchedulerAway."""
+
     def more(self, run: str, external_id: str, since: Position | None) -> Iterator[tuple[bytes, Position]]:
         """Yield what a job has printed since a position, or from the beginning. Raises SchedulerAway."""
 

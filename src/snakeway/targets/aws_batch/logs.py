@@ -24,6 +24,12 @@ class AwsBatchLogs:
             cloudwatch.keep(path, cloudwatch.pages(client("logs"), group, streams))
         return True
 
+    def end(self, run: str, external_id: str) -> bytes:
+        """Return the end of what a job's last container has printed so far. Raises SchedulerAway."""
+        group, streams = _place(run, external_id)
+        with understood("CloudWatch Logs"):
+            return cloudwatch.end(client("logs"), group, streams[-1]) if streams else b""
+
     def more(self, run: str, external_id: str, since: Position | None) -> Iterator[tuple[bytes, Position]]:
         """Yield what a job has printed since a position. Raises SchedulerAway."""
         group, streams = _place(run, external_id)
