@@ -171,7 +171,7 @@ def test_a_large_object_streams_and_is_left(server: Server, moto: S3Server, tmp_
     ):
         assert response.headers["content-length"] == str(len(large))
         assert next(response.iter_raw())
-        assert connections(port) == 1
+        wait_until(lambda: connections(port) == 1 or None, timeout_s=30, what="one connection to the storage")
     wait_until(lambda: connections(port) == 0 or None, timeout_s=30, what="the connection to the storage to close")
     whole = server.request("GET", f"/runs/{run_id}/artifacts/results/table.txt", params={"redirect": "false"})
     assert hashlib.sha256(whole.content).digest() == hashlib.sha256(large).digest()

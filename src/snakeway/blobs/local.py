@@ -205,7 +205,8 @@ def _make_folders(folder: Path, root: Path) -> None:
         missing.append(folder)
         folder = folder.parent
     for each in reversed(missing):
-        with suppress(FileNotFoundError):  # the next try makes it again
+        # The next try makes it again: others may take it away, or make it, between any two steps of this.
+        with suppress(FileNotFoundError, FileExistsError):
             each.mkdir(exist_ok=True, mode=0o700)
             _sync(each.parent)
 
