@@ -43,8 +43,8 @@ SECRETS = ["--envvars", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--jobs", type=int, default=10)
-    parser.add_argument("--at-a-time", type=int, default=2)
+    parser.add_argument("--jobs", type=int, default=20)
+    parser.add_argument("--at-a-time", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=1)
     options = parser.parse_args()
     wall: dict[str, list[float]] = {"profile": [], "plugin": []}
