@@ -89,7 +89,7 @@ def settings() -> str:
 
 def _kind(name: str, field: FieldInfo) -> str:
     kinds: dict[Any, str] = {
-        Path: "folder",
+        Path: "file" if name.endswith("_file") else "folder",
         str: "text",
         int: "whole number",
         float: "seconds" if name.endswith("_s") else "number",

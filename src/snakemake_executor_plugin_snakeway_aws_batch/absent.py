@@ -17,9 +17,7 @@ class Executor(AbstractExecutor):
     """Refuses to work."""
 
     def __init__(self, *_: Any) -> None:
-        raise WorkflowError(
-            "Jobs cannot be sent to AWS Batch from here; install what that needs: pip install 'snakeway[aws]'"
-        )
+        raise WorkflowError("Jobs cannot be sent to AWS Batch from here; install Snakeway with its extra 'aws'")
 
     def run_job(self, _job: Any) -> NoReturn:
         raise NotImplementedError

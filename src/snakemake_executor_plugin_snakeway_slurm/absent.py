@@ -17,9 +17,7 @@ class Executor(AbstractExecutor):
     """Refuses to work."""
 
     def __init__(self, *_: Any) -> None:
-        raise WorkflowError(
-            "Jobs cannot be sent to Slurm from here; install what that needs: pip install 'snakeway[slurm]'"
-        )
+        raise WorkflowError("Jobs cannot be sent to Slurm from here; install Snakeway with its extra 'slurm'")
 
     def run_job(self, _job: Any) -> NoReturn:
         raise NotImplementedError

@@ -186,7 +186,7 @@ def open_location(location: BlobsLocation) -> Blobs:
     try:
         from snakeway.blobs.s3 import S3Blobs  # large, and only needed here
     except ModuleNotFoundError as error:
-        raise Invalid(f"s3 needs {error.name}: pip install 'snakeway[server]'", field="blobs_url") from error
+        raise Invalid(f"s3 needs {error.name}; install Snakeway with its extra 'server'", field="blobs_url") from error
     return S3Blobs(location)
 
 

@@ -19,7 +19,7 @@ class TestOfOneRun:
         server.on("GET", PATH, reply(run_cost(provisional=True)))
         code, out, err = call("cost", RUN_ID)
         assert (code, out) == (0, "fit\t3\t2.5\t10.0\t0.0625\tEUR\testimated\n")
-        assert "in all: 0.0625 EUR (estimated), 2.5 vCPU-hours, 10 GiB-hours" in err
+        assert "in all: 0.0625 EUR (estimated), 2.50 vCPU-hours, 10.00 GiB-hours" in err
         assert "provisional" in err
 
     def test_without_prices_there_are_hours_and_a_reason(self, server: StandIn, call: Call) -> None:
@@ -27,7 +27,7 @@ class TestOfOneRun:
         server.on("GET", PATH, reply(run_cost(total=bare, rules=[{"rule": "fit", "cost": bare}])))
         code, out, err = call("cost", RUN_ID)
         assert (code, out) == (0, "fit\t3\t2.5\t10.0\t\t\t\n")
-        assert err == "in all: 2.5 vCPU-hours, 10 GiB-hours\nthere are no prices\n"
+        assert err == "in all: 2.50 vCPU-hours, 10.00 GiB-hours\nthere are no prices\n"
 
     def test_what_an_amount_leaves_out_is_said(self, server: StandIn, call: Call) -> None:
         server.on("GET", PATH, reply(run_cost(total=cost(missing=["the memory of 1 job is not known"]))))

@@ -68,7 +68,11 @@ def test_a_table(server: StandIn, call: Call, terminal: None) -> None:
 
 def test_some_are_deleted(server: StandIn, call: Call) -> None:
     server.on("DELETE", f"/inputs/{OTHER_ID}", lambda handler: handler.send(204, b"", {}))
-    assert call("inputs", "--rm", REFERENCE, "--rm", OTHER_ID) == (0, "", "")
+    assert call("inputs", "--rm", REFERENCE, "--rm", OTHER_ID) == (
+        0,
+        f"removed\t{REFERENCE}\nremoved\t{OTHER_ID}\n",
+        "",
+    )
     server.on("DELETE", f"/inputs/{OTHER_ID}", problem("input_in_use", 409, "runs use it"))
     assert call("inputs", "--rm", REFERENCE)[0] == 7
 

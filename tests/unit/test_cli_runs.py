@@ -100,7 +100,7 @@ class TestShow:
         assert ["config", '{"batches":2,"model":{"seed":1,"kind":"ols"}}'] in lines
         assert lines[-2][:8] == ["attempt", "1", "failed", "submit", "local", "3/8", "0", "1"]
         assert lines[-2][-2:] == ["1 of 3 jobs failed.", "fit (3)"]
-        assert ["cost", "0.0625 EUR (estimated), 2.5 vCPU-hours, 10 GiB-hours"] in lines
+        assert ["cost", "0.0625 EUR (estimated), 2.50 vCPU-hours, 10.00 GiB-hours"] in lines
         server.on("GET", f"{BASE}/cost", reply(run_cost(total=cost(jobs=0))))
         assert "\ncost\t\n" in call("show", RUN_ID)[1]
 

@@ -121,5 +121,5 @@ def test_without_the_server_installed(command: str, call: Call, monkeypatch: pyt
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     code, _, err = call(command)
     assert code == 2
-    assert "pip install 'snakeway[server]'" in err
+    assert "install Snakeway with its extra 'server'" in err
     assert err.count("\n") == 1

@@ -24,6 +24,7 @@ from snakeway.service import Reads
 from snakeway.service.reads import lost
 
 _MEDIA_TYPE = "application/x-tar"
+_YET = ", or they are not collected yet: that is done when an attempt has ended"
 _END = b"\0" * 2 * tarfile.BLOCKSIZE
 
 KindFilter = Annotated[
@@ -111,6 +112,8 @@ async def _tar(
                 yield b"\0" * (-source.size_bytes % tarfile.BLOCKSIZE)
                 opened.clear()
         path = rows[-1].path
+    if path is None:
+        raise ArtifactNotFound(f"run {run_id} has no such outputs{_YET}")
     yield _END
 
 

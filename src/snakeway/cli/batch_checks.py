@@ -63,7 +63,9 @@ def aws_batch(profile: Mapping[str, Any], executor: str) -> Iterator[Finding]:
     target = _Target(profile, executor)
     missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
-        yield Finding("aws packages", "fail", f"not installed: {', '.join(missing)}", "pip install 'snakeway[aws]'")
+        yield Finding(
+            "aws packages", "fail", f"not installed: {', '.join(missing)}", "install Snakeway with its extra 'aws'"
+        )
         return
     yield Finding("aws packages", "ok", "installed")
     region = target.option("region") or account.region()

@@ -57,7 +57,7 @@ def snakemake() -> Iterator[Finding]:
     try:
         version = metadata.version("snakemake")
     except metadata.PackageNotFoundError:
-        yield Finding("snakemake", "fail", "not installed", "pip install 'snakeway[server]'")
+        yield Finding("snakemake", "fail", "not installed", "install Snakeway with its extra 'server'")
         return
     major, minor = (int(part) for part in (*_VERSION.findall(version)[:1], "0.0")[0].split(".")[:2])
     if (major, minor) < (_SNAKEMAKE_MAJOR, _OLDEST_SNAKEMAKE_MINOR) or major > _SNAKEMAKE_MAJOR:

@@ -1,5 +1,6 @@
 """The command that shows what runs cost."""
 
+import re
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 _SMALLEST = Decimal("0.0001")
 _ONE = Decimal(1)
+_LEAST_HOURS = 0.0001
+_MONTH = re.compile(r"[1-9]\d{3}-(0[1-9]|1[0-2])", re.ASCII)
 
 
 def cost(
@@ -71,6 +74,9 @@ def cost(
         _of_run(run, attempt, as_json=as_json)
         return
     _refuse({"--attempt": attempt}, "needs a RUN")
+    for option, value in (("--month", month), ("--since", since)):
+        if value is not None and _MONTH.fullmatch(value) is None:
+            raise Invalid(f"{value!r} is no month; write it like 2026-11", field=option)
     where: CostFilter = {"by": by or GroupBy.OWNER, "owner": owner, "workflow": workflow, "target": target}
     where["since"], where["until"] = since or month, month
     with connect() as client:
@@ -89,7 +95,7 @@ def cost(
 def words(cost: "Cost") -> str:
     """Return a cost in a few words; where there is no price, the hours alone."""
     amount = money(cost)
-    hours = f"{cost['vcpu_hours']:.4g} vCPU-hours, {cost['gib_hours']:.4g} GiB-hours"
+    hours = f"{_hours(cost['vcpu_hours'])} vCPU-hours, {_hours(cost['gib_hours'])} GiB-hours"
     return f"{amount} {cost['currency']} (estimated), {hours}" if amount else hours
 
 
@@ -128,6 +134,8 @@ def _columns(by: str) -> Iterator[Column["Line"]]:
 
 
 def _hours(number: float) -> str:
+    if 0 < number < _LEAST_HOURS:
+        return f"<{_LEAST_HOURS}"
     return f"{number:,.2f}" if number >= 1 or not number else f"{number:.4f}"
 
 

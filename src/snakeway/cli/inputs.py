@@ -79,6 +79,8 @@ def inputs(
         if rm:
             for text in rm:
                 client.inputs.remove(text.removeprefix("input:"))
+                if not as_json:
+                    output.line("removed", text)
             return
         found = client.inputs.each()
         if as_json:

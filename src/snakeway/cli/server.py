@@ -110,7 +110,7 @@ def server_part(name: str) -> ModuleType:
         if error.name is None or error.name.partition(".")[0] == "snakeway":
             raise
         raise Invalid(
-            f"this needs the server ({error.name} is not installed): pip install 'snakeway[server]'"
+            f"this needs the server ({error.name} is not installed); install Snakeway with its extra 'server'"
         ) from error
 
 

@@ -63,7 +63,7 @@ class _Cluster:
 def slurm(profile: Mapping[str, Any], data_dir: Path, snakemake: str | None) -> Iterator[Finding]:
     """Everything, in the order in which one thing needs the other. Runs a job and leaves nothing behind."""
     if importlib.util.find_spec("snakemake_executor_plugin_slurm") is None:
-        yield Finding("slurm plugin", "fail", "not installed", "pip install 'snakeway[slurm]'")
+        yield Finding("slurm plugin", "fail", "not installed", "install Snakeway with its extra 'slurm'")
     missing = [name for name in _NEEDED if shutil.which(name) is None]
     if missing:
         advice = "work on a machine from which jobs can be submitted, or put Slurm's programs on PATH"

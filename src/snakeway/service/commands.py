@@ -227,7 +227,7 @@ class Commands:
     def _check_place(self, name: str, overrides: Overrides) -> None:
         target = self._catalog.target(name)
         if overrides.image is not None and not target.profile.get(OPTION):
-            raise Invalid(f"the jobs of target {name!r} have no image that could be another one", field="image")
+            raise Invalid(f"target {name!r} names no image for its jobs, so there is none to replace", field="image")
 
     def _workflow(self, submission: Submission) -> Workflow:
         if submission.bundle is not None:
