@@ -1,10 +1,13 @@
-"""Whole workflows on AWS Batch: the quickstart, and many jobs of which a tenth fails and is run again."""
+"""Whole workflows on AWS Batch: the quickstart, and many jobs of which a tenth fails and is run again.
+
+Their files are in Ceph's gateway, which unlike moto checks signatures; everything else on AWS Batch uses moto's S3.
+"""
 
 import os
 import shutil
 import subprocess
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,16 +16,31 @@ import pytest
 
 from tests.e2e.conftest import StartServer
 from tests.e2e.test_aws_batch import END_S, Hand, by_place, left, steps
+from tests.support import radosgw
 from tests.support.aws import BUCKET, Aws
 from tests.support.server import ROOT
+from tests.support.services import need
 
 pytestmark = [pytest.mark.xdist_group("aws"), pytest.mark.timeout(3000)]
 
-# The sizes that were measured: AWS_JOBS=100 AWS_SPECIES=3 AWS_BATCHES=12 make test ARGS="-k aws_batch_size"
+# The sizes that were measured, with each of the two storages:
+# AWS_JOBS=100 AWS_SPECIES=3 AWS_BATCHES=12 AWS_STORAGES="moto ceph" make test ARGS="-k aws_batch_size"
 JOBS = int(os.environ.get("AWS_JOBS", "4"))
 BATCHES = int(os.environ.get("AWS_BATCHES", "2"))
 SPECIES = ["Adelie", "Gentoo", "Chinstrap"][: int(os.environ.get("AWS_SPECIES", "1"))]
+STORAGES = os.environ.get("AWS_STORAGES", "ceph").split()
 RESULTS = ("results/table.csv", "results/figure.svg")
+
+
+@pytest.fixture(scope="module", params=STORAGES)
+def batch(request: pytest.FixtureRequest, batch: Aws, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
+    """AWS, with the bucket in each of the storages."""
+    if request.param == "moto":
+        yield batch
+        return
+    need(radosgw.PROGRAMS, missing=radosgw.missing(), root=True)
+    with radosgw.radosgw_server(tmp_path_factory.mktemp("radosgw")) as gateway:
+        yield batch.stored_in(gateway)
 
 
 def checkout(folder: Path) -> Path:

@@ -21,7 +21,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ import httpx
 from .containers import Podman, image, podman
 from .ports import free_ports
 from .processes import guarded, log_tail
+from .s3 import S3Server
 from .waiting import wait_until
 
 REGION = "us-east-1"
@@ -50,14 +51,16 @@ class Aws:
     containers: Podman
     image: str
     role: str
+    storage: S3Server  # also moto, unless somebody else keeps the objects
 
     @property
     def env(self) -> dict[str, str]:
         """What a program needs that uses AWS: also what the profile of the target reads."""
+        elsewhere = {} if self.storage.url == self.url else {"AWS_ENDPOINT_URL_S3": self.storage.url}
         return {
             "AWS_ENDPOINT_URL": self.url,
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
+            **elsewhere,
+            **self.storage.credentials,
             "AWS_DEFAULT_REGION": REGION,
             "SNAKEMAKE_S3_PREFIX": f"s3://{BUCKET}/runs",
             "SNAKEMAKE_JOB_IMAGE": self.image,
@@ -70,10 +73,16 @@ class Aws:
         return boto3.client(
             service,
             region_name=REGION,
-            endpoint_url=self.url,
-            aws_access_key_id="test",
-            aws_secret_access_key="test",
+            endpoint_url=self.storage.url if service == "s3" else self.url,
+            aws_access_key_id=self.storage.access_key,
+            aws_secret_access_key=self.storage.secret_key,
         )
+
+    def stored_in(self, storage: S3Server) -> "Aws":
+        """Return the same with another server for S3, which has no bucket yet."""
+        server = replace(self, storage=storage)
+        make_bucket(server.client("s3"))
+        return server
 
     def objects(self, prefix: str = "") -> dict[str, bytes]:
         """Return the bucket's objects below a prefix, by what follows it."""
@@ -162,8 +171,8 @@ def aws(folder: Path) -> Iterator[Aws]:
                 return None
 
             wait_until(answers, timeout_s=_START_S, what="moto_server to answer")
-            server = Aws(url, log, ours, tag, role="")
-            server = Aws(url, log, ours, tag, role=set_up(server.client))
+            server = Aws(url, log, ours, tag, role="", storage=S3Server(url, "test", "test"))
+            server = replace(server, role=set_up(server.client))
             try:
                 yield server
             finally:
@@ -174,8 +183,7 @@ def aws(folder: Path) -> Iterator[Aws]:
 def set_up(client: Callable[[str], Any]) -> str:
     """Make the bucket, the role and the queue; returns the role's ARN. ``client`` makes clients of services."""
     s3, iam, ec2, batch = (client(service) for service in ("s3", "iam", "ec2", "batch"))
-    s3.create_bucket(Bucket=BUCKET)
-    s3.put_object(Bucket=BUCKET, Key="marker", Body=b"")
+    make_bucket(s3)
     role = str(iam.create_role(RoleName="snakeway", AssumeRolePolicyDocument=_TRUST)["Role"]["Arn"])
     iam.create_instance_profile(InstanceProfileName="snakeway")
     iam.add_role_to_instance_profile(InstanceProfileName="snakeway", RoleName="snakeway")
@@ -198,6 +206,12 @@ def set_up(client: Callable[[str], Any]) -> str:
     place = [{"order": 1, "computeEnvironment": "machines"}]
     batch.create_job_queue(jobQueueName=QUEUE, state="ENABLED", priority=1, computeEnvironmentOrder=place)
     return role
+
+
+def make_bucket(s3: Any) -> None:
+    """Make the bucket, and the object that keeps it from ever being empty."""
+    s3.create_bucket(Bucket=BUCKET)
+    s3.put_object(Bucket=BUCKET, Key="marker", Body=b"")
 
 
 def _all_jobs(server: Aws) -> list[str]:
