@@ -111,9 +111,11 @@ def test_an_upload_survives_broken_connections_and_the_server_s_death(
     assert stat.S_IMODE((directory / PATH).stat().st_mode) == 0o444
     before = (directory / PATH).stat()
 
-    # A re-run leaves the file as it is, and finds nothing to do.
+    # A re-run leaves the file as it is, and finds nothing to do: the run goes on showing what it has done before.
     server.rerun(run_id)
-    assert server.end_of(run_id)["state"] == "succeeded"
+    again = server.end_of(run_id)
+    assert (again["state"], again["jobs"]) == ("succeeded", run["jobs"])
+    assert run["jobs"]["done"] == run["jobs"]["total"] > 0
     assert (directory / "made.log").read_text() == "x\n"
     after = (directory / PATH).stat()
     assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)

@@ -1,12 +1,14 @@
 """Uploads, against a stand-in server."""
 
 import json
+import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.unit.test_cli_stand_in import Call
-from tests.unit.test_client_nouns import OTHER_ID, RUN_ID, input_, run
+from tests.unit.test_client_nouns import OTHER_ID, RUN_ID, input_, run, target, workflow
 from tests.unit.test_client_stand_in import StandIn, page, problem, reply
 
 pytest_plugins = ("tests.unit.test_cli_stand_in",)
@@ -79,9 +81,30 @@ def test_some_are_deleted(server: StandIn, call: Call) -> None:
 
 def test_a_submission_uploads_its_files(taking: StandIn, call: Call, file: Path) -> None:
     taking.on("POST", "/runs", reply(run(state="queued"), 201))
+    taking.on("GET", "/workflows/w", reply(workflow())).on("GET", "/targets", page(target()))
     code, out, err = call("submit", "w", "-c", "a.b=1", "-i", f"a.c={file}", "--input", f"x={file}")
     assert (code, out, err) == (0, f"{RUN_ID}\n", "")
     assert taking.requests[-1].body["config"] == {"a": {"b": 1, "c": REFERENCE}, "x": REFERENCE}
+
+
+def test_names_are_checked_before_anything_is_sent(server: StandIn, call: Call, file: Path) -> None:
+    server.on("GET", "/workflows/w", problem("workflow_not_found", 404, "there is no workflow 'w'"))
+    server.on("GET", "/targets", page(target()))
+    assert call("submit", "w", "-i", f"x={file}") == (4, "", "snakeway: error: there is no workflow 'w'\n")
+    server.on("GET", "/workflows/w", reply(workflow()))
+    code, _, err = call("submit", "w", "--target", "nowhere", "-i", f"x={file}")
+    assert (code, "there is no target 'nowhere'" in err) == (4, True)
+    assert {request.method for request in server.requests} == {"GET"}
+
+
+def test_an_interrupted_upload_says_how_to_go_on(server: StandIn, call: Call, file: Path) -> None:
+    def interrupt(handler: Any) -> None:
+        signal.raise_signal(signal.SIGINT)  # Python raises it in the main thread, which waits for the answer
+        reply(input_(state="uploading", offset=0, size_bytes=1), 201)(handler)
+
+    server.on("POST", "/inputs", interrupt)
+    code, _, err = call("upload", str(file))
+    assert (code, err) == (130, f"{file} is not complete; the same command goes on where this one was\n")
 
 
 @pytest.mark.parametrize("text", ["x", "=x", "x=", ".x=a"])

@@ -108,7 +108,6 @@ class StreamResponse(ASGIStreamingResponse):
         what: str,
         status: int,
         headers: dict[str, str],
-        is_head: bool = False,
     ) -> None:
         self._chunks = chunks
         self._closed = closed
@@ -118,7 +117,6 @@ class StreamResponse(ASGIStreamingResponse):
             status_code=status,
             headers=headers,
             media_type=headers["Content-Type"],
-            is_head_response=is_head,
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

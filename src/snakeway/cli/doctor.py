@@ -13,7 +13,7 @@ from snakeway.cli.connect import connect
 from snakeway.cli.failures import FAILED
 from snakeway.cli.output import Column
 from snakeway.cli.server import read_settings, server_part
-from snakeway.errors import Invalid, ServerUnreachable, SnakewayError, StoreOutdated
+from snakeway.errors import Invalid, ServerUnreachable, SnakewayError, StoreOutdated, TargetNotFound
 
 if TYPE_CHECKING:
     from snakeway.settings import Settings
@@ -224,7 +224,9 @@ def _target(name: str) -> Iterator[Finding]:
         settings = read_settings()
         target = Catalog(settings).target(name)
     except SnakewayError as error:
-        yield Finding(f"target {name}", "fail", error.detail, "it must be usable on this machine to be looked at")
+        known = not isinstance(error, TargetNotFound)
+        advice = "it must be usable on this machine to be looked at" if known else "name one that is there"
+        yield Finding(f"target {name}", "fail", error.detail, advice)
         return
     from snakeway.cli import batch_checks, slurm_checks
 

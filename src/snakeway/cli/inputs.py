@@ -90,16 +90,21 @@ def inputs(
             output.table(_COLUMNS if output.is_terminal() else _PLAIN, found, empty=empty)
 
 
-def sent_for(client: "Client", assignments: list[str], *, shown: bool) -> dict[str, Any]:
-    """Upload the files of ``KEY=FILE`` pairs; returns the configuration that refers to them. Raises Invalid."""
-    pairs = []
+def pairs(assignments: list[str]) -> list[tuple[str, Path]]:
+    """Read ``KEY=FILE`` pairs. Raises Invalid."""
+    found = []
     for assignment in assignments:
         key, equals, file = assignment.partition("=")
         if not (key and equals and file):
             raise Invalid(f"{assignment!r} is not KEY=FILE, such as samples=./samples.csv", field="--input")
-        values.config([f"{key}="], "--input")  # before anything is sent
-        pairs.append((key, Path(file)))
-    references = [f"{key}={send(client, file, None, shown=shown)['reference']}" for key, file in pairs]
+        values.config([f"{key}="], "--input")
+        found.append((key, Path(file)))
+    return found
+
+
+def sent_for(client: "Client", files: list[tuple[str, Path]], *, shown: bool) -> dict[str, Any]:
+    """Upload files; returns the configuration that refers to them by their keys."""
+    references = [f"{key}={send(client, file, None, shown=shown)['reference']}" for key, file in files]
     return values.config(references, "--input")
 
 
@@ -110,6 +115,9 @@ def send(client: "Client", file: Path, name: str | None, *, shown: bool) -> "Inp
     try:
         with _bar(file, shown=shown) as bar:
             return client.inputs.upload(file, called, read=bar.read, sent=bar.sent)
+    except KeyboardInterrupt:
+        output.hint(f"{file} is not complete; the same command goes on where this one was")
+        raise
     except Invalid as error:
         if error.field != "name":
             raise

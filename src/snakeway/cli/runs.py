@@ -24,7 +24,7 @@ _LONGEST_PAUSE_S = 2.0
 _COLUMNS: list[Column["Run"]] = [
     Column("RUN", lambda run: run["id"], lambda run: short(run["id"]), whole=True),
     Column("STATE", lambda run: run["state"], state=True),
-    Column("WORKFLOW", lambda run: run["workflow"]),
+    Column("WORKFLOW", lambda run: run["workflow"], lambda run: _workflow(run)),
     Column("TARGET", lambda run: run["target"], lambda run: f"{run['target']}{', by hand' if run['outside'] else ''}"),
     Column("JOBS", lambda run: f"{run['jobs']['done']}/{run['jobs']['total']}", right=True),
     Column("FAILED", lambda run: run["jobs"]["failed"], lambda run: str(run["jobs"]["failed"] or ""), right=True),
@@ -148,6 +148,10 @@ def _confirm(run: "Run") -> None:
         raise Invalid("removing a run needs --yes when nobody can be asked")
     what = f"{run['workflow']}, {run['state']}, made {times.local(run['created_at'])}"
     typer.confirm(output.clean(f"Remove run {short(run['id'])} ({what}) and all its files?"), abort=True, err=True)
+
+
+def _workflow(run: "Run") -> str:
+    return f"{run['workflow']}, dry run" if run["dry_run"] else run["workflow"]
 
 
 def _labels(run: "Run") -> str:

@@ -80,7 +80,7 @@ def _facts(run: "Run") -> Iterator[tuple[str, Any]]:
     yield "labels", _words(run["labels"]) if people else run["labels"]
     yield "note", run["note"]
     yield "dry run", run["dry_run"] or None
-    yield "jobs", f"{jobs['done']} of {jobs['total']} done, {jobs['failed']} failed (newest attempt)"
+    yield "jobs", f"{jobs['done']} of {jobs['total']} done, {jobs['failed']} failed"
     for name in ("created", "started", "ended"):
         moment = run[f"{name}_at"]  # type: ignore[literal-required]
         yield name, times.local(moment) if output.is_terminal() else moment

@@ -3,7 +3,8 @@
 import os
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,7 +13,7 @@ import typer
 from snakeway.cli import complete, follow, inputs, options, output, values
 from snakeway.cli.connect import connect, find_run, short
 from snakeway.cli.output import Column
-from snakeway.errors import Invalid, WorkflowNotFound
+from snakeway.errors import Invalid, TargetNotFound, WorkflowNotFound
 from snakeway.model.attempt import ENDED
 
 if TYPE_CHECKING:
@@ -96,17 +97,14 @@ def submit(
     }
     if webhook:
         body["webhooks"] = webhook
-    with connect() as client:
+    files = inputs.pairs(input_ or [])
+    with connect() as client, _folder_meant(source):
         body["workflow"] = _sent(client, source) if isinstance(source, Path) else source
-        if input_:
-            uploaded = inputs.sent_for(client, input_, shown=not quiet and not as_json)
+        if files:
+            _check_names(client, body)
+            uploaded = inputs.sent_for(client, files, shown=not quiet and not as_json)
             body["config"] = values.merge(body["config"], uploaded, field="--input")
-        try:
-            run = client.submit(body, idempotency_key=idempotency_key, traceparent=os.environ.get("TRACEPARENT"))
-        except WorkflowNotFound as error:
-            if isinstance(source, str) and Path(source).is_dir():
-                raise WorkflowNotFound(f"{error.detail}; or did you mean the folder ./{source}?") from None
-            raise
+        run = client.submit(body, idempotency_key=idempotency_key, traceparent=os.environ.get("TRACEPARENT"))
         _announce(run, watch=watch, quiet=quiet, as_json=as_json)
         if watch:
             raise typer.Exit(follow.follow(client, run, as_json=as_json, quiet=quiet, beside_result=True))
@@ -229,6 +227,25 @@ def _source(
             "--ref and --path say where in a git repository the workflow is; name it with --git", field="--git"
         )
     return (Path(workflow) if "/" in workflow or workflow in (".", "..") else workflow), targets
+
+
+@contextmanager
+def _folder_meant(source: str | dict[str, Any] | Path) -> Iterator[None]:
+    """Say so when a workflow that is not known is a folder here."""
+    try:
+        yield
+    except WorkflowNotFound as error:
+        if isinstance(source, str) and Path(source).is_dir():
+            raise WorkflowNotFound(f"{error.detail}; or did you mean the folder ./{source}?") from None
+        raise
+
+
+def _check_names(client: "Client", body: "Submission") -> None:
+    """Look for what a submission names, before files are sent for it, which may take hours."""
+    if isinstance(body["workflow"], str):
+        client.workflow(body["workflow"])
+    if body["target"] not in {target["name"] for target in client.targets()}:
+        raise TargetNotFound(f"there is no target {body['target']!r}; 'snakeway targets' lists those there are")
 
 
 def _sent(client: "Client", folder: Path) -> dict[str, Any]:

@@ -56,7 +56,8 @@ def show_newest(tx: Transaction, run: RunRow) -> None:
     newest = attempts.newest(tx, run.id)
     if newest is None:
         return
-    run.jobs_total, run.jobs_done, run.jobs_failed = newest.jobs_total, newest.jobs_done, newest.jobs_failed
+    if newest.jobs_total:  # one that had nothing to do leaves what the run has done before
+        run.jobs_total, run.jobs_done, run.jobs_failed = newest.jobs_total, newest.jobs_done, newest.jobs_failed
     run.error = newest.error
     if run.state in run_rules.ENDED:
         run.ended_at = newest.ended_at

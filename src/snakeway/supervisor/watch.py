@@ -209,7 +209,8 @@ class Watch:
         with self._store.write() as tx:
             runs.lock(tx, attempt.run_id)  # before the attempt's row, as everywhere
             taken = intake.take(tx, attempt, events, offset, judge)
-            if not attempt.dry_run:
+            # One that has nothing to do never has a total: the run goes on showing what it has done before.
+            if not attempt.dry_run and taken.values.get("jobs_total", attempt.jobs_total):
                 runs.note_progress(tx, attempt.run_id, taken.values)
         return taken
 
