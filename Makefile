@@ -26,7 +26,7 @@ demo: $(SYNCED)
 	@PATH="$(CURDIR)/$(RUN):$$PATH" sh workflows/quickstart/demo.sh
 
 test: $(SYNCED)
-	$(RUN)/pytest -n 2 --dist loadgroup $(ARGS)
+	$(RUN)/pytest -n 3 --dist loadgroup $(ARGS)
 
 lint: $(SYNCED)
 	$(RUN)/ruff check src tests docs

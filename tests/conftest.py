@@ -8,7 +8,10 @@ import pytest
 from hypothesis import settings
 
 from snakeway.store import Store
+from tests.support import radosgw
 from tests.support.postgres import fresh_database, postgres_server
+from tests.support.s3 import S3Server
+from tests.support.services import need
 
 # A busy machine is not an error, and a failure must be the same for everybody.
 settings.register_profile("snakeway", deadline=None, derandomize=True)
@@ -30,6 +33,14 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """URL of a Postgres server that lives as long as the tests."""
     with postgres_server(tmp_path_factory.mktemp("postgres")) as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """Ceph's gateway: a server that speaks S3 and checks signatures. Tests make buckets of their own in it."""
+    need(radosgw.PROGRAMS, missing=radosgw.missing(), root=True)
+    with radosgw.radosgw_server(tmp_path_factory.mktemp("radosgw")) as server:
+        yield server
 
 
 @pytest.fixture

@@ -63,7 +63,7 @@ def workflows(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture(scope="session")
 def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """A Slurm cluster. All tests that use it are in one group, so that there is one and nobody else disturbs it."""
+    """A Slurm cluster. The tests that use one are in two groups: there are two at most, undisturbed by others."""
     need(PROGRAMS, missing=missing(), root=True)
     ensure_users()
     with slurm_cluster(tmp_path_factory.mktemp("slurm")) as cluster:

@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,8 @@ import pytest
 
 from tests.e2e.conftest import StartServer
 from tests.e2e.test_aws_batch import END_S, Hand, by_place, left, steps
-from tests.support import radosgw
 from tests.support.aws import BUCKET, Aws
 from tests.support.server import ROOT
-from tests.support.services import need
 
 pytestmark = [pytest.mark.xdist_group("aws"), pytest.mark.timeout(3000)]
 
@@ -33,14 +31,9 @@ RESULTS = ("results/table.csv", "results/figure.svg")
 
 
 @pytest.fixture(scope="module", params=STORAGES)
-def batch(request: pytest.FixtureRequest, batch: Aws, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
+def batch(request: pytest.FixtureRequest, batch: Aws) -> Aws:
     """AWS, with the bucket in each of the storages."""
-    if request.param == "moto":
-        yield batch
-        return
-    need(radosgw.PROGRAMS, missing=radosgw.missing(), root=True)
-    with radosgw.radosgw_server(tmp_path_factory.mktemp("radosgw")) as gateway:
-        yield batch.stored_in(gateway)
+    return batch if request.param == "moto" else batch.stored_in(request.getfixturevalue("gateway"))
 
 
 def checkout(folder: Path) -> Path:

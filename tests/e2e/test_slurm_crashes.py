@@ -19,7 +19,7 @@ from tests.support.waiting import wait_until
 JOBS = int(os.environ.get("SLURM_DRILL_JOBS", "20"))
 KILLS = int(os.environ.get("SLURM_DRILL_KILLS", "4"))
 
-pytestmark = [pytest.mark.xdist_group("slurm"), pytest.mark.timeout(600 + 20 * JOBS + 60 * KILLS)]
+pytestmark = [pytest.mark.xdist_group("slurm that fails"), pytest.mark.timeout(600 + 20 * JOBS + 60 * KILLS)]
 
 # Each job notes in a file that is only ever appended to that it has finished: whoever does it twice is seen.
 WORKFLOW = """

@@ -12,7 +12,7 @@ from tests.support.server import Server
 from tests.support.slurm import Cluster
 from tests.support.waiting import wait_until
 
-pytestmark = [pytest.mark.xdist_group("slurm"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.xdist_group("slurm that fails"), pytest.mark.timeout(600)]
 
 # A rule `cured` job does not fail any more once the file of that name is there.
 SEEDED = """

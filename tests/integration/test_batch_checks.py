@@ -11,12 +11,12 @@ import pytest
 from snakeway import cli
 from snakeway.cli import batch_checks
 from snakeway.cli.checks import Finding
-from tests.support import radosgw
 from tests.support.aws import BUCKET, QUEUE, REGION, set_up
 from tests.support.ports import free_ports
 from tests.support.s3 import S3Server, moto_server
 from tests.support.server import ROOT
-from tests.support.services import need
+
+pytestmark = pytest.mark.xdist_group("gateway")
 
 PROFILE: dict[str, Any] = {
     "executor": "snakeway-aws-batch",
@@ -211,11 +211,9 @@ def test_files_elsewhere(account: S3Server) -> None:
 
 
 @pytest.fixture(scope="module")
-def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    need(radosgw.PROGRAMS, missing=radosgw.missing(), root=True)
-    with radosgw.radosgw_server(tmp_path_factory.mktemp("radosgw")) as server:
-        client(server, "s3").create_bucket(Bucket=BUCKET)
-        yield server
+def gateway(gateway: S3Server) -> S3Server:
+    client(gateway, "s3").create_bucket(Bucket=BUCKET)
+    return gateway
 
 
 def test_wrong_keys(account: S3Server, gateway: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:

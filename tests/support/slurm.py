@@ -39,7 +39,7 @@ SlurmctldHost={host}(127.0.0.1)
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
-AuthInfo=socket={home}/munge/socket
+AuthInfo=socket={home}/munge/socket,cred_expire=10
 CredType=cred/munge
 SlurmctldPort={ctld_port}
 SlurmctldPidFile={home}/run/slurmctld.pid
@@ -64,6 +64,7 @@ SchedulerParameters=sched_interval=2,bf_interval=5,batch_sched_delay=0,bf_contin
 PreemptType=preempt/partition_prio
 PreemptMode=CANCEL
 JobRequeue=1
+FirstJobId={first_job}
 JobAcctGatherType=jobacct_gather/linux
 JobAcctGatherFrequency=task=1
 JobAcctGatherParams=OverMemoryKill,UsePss
@@ -262,6 +263,7 @@ def _configured(home: Path) -> Cluster:
         "host": platform.node(),
         "home": home,
         "ctld_port": ctld_port,
+        "first_job": ctld_port * 1000,  # another cluster on this machine has other ids
         "dbd_port": dbd_port,
         "node_ports": f"{first}-{first + len(NODES) - 1}",
         "node_silence_s": NODE_SILENCE_S,

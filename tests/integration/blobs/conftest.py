@@ -10,23 +10,13 @@ from snakeway.blobs import Blobs
 from snakeway.blobs.local import LocalBlobs
 from snakeway.blobs.s3 import S3Blobs
 from snakeway.model.blob import S3Location, location_of
-from tests.support import radosgw
 from tests.support.s3 import S3Server, moto_server
-from tests.support.services import need
 
 
 @pytest.fixture(scope="session")
 def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     """A server that speaks S3 and takes any key."""
     with moto_server(tmp_path_factory.mktemp("moto")) as server:
-        yield server
-
-
-@pytest.fixture(scope="session")
-def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    """A server that speaks S3 and checks signatures."""
-    need(radosgw.PROGRAMS, missing=radosgw.missing(), root=True)
-    with radosgw.radosgw_server(tmp_path_factory.mktemp("radosgw")) as server:
         yield server
 
 

@@ -31,6 +31,8 @@ from tests.support.s3 import S3Server
 
 pytest_plugins = ["tests.integration.test_api_fixtures"]
 
+pytestmark = pytest.mark.xdist_group("gateway")
+
 DATA = os.urandom(3 * 1024 * 1024 + 17)  # several pieces
 SHA = hashlib.sha256(DATA).hexdigest()
 

@@ -14,7 +14,7 @@ import pytest
 from snakeway.blobs import Blobs, Data
 from snakeway.errors import BlobExists, BlobNotFound, Invalid, RangeNotSatisfiable
 
-pytestmark = pytest.mark.xdist_group("blobs")
+pytestmark = pytest.mark.xdist_group("gateway")
 
 MIB = 1024 * 1024
 ODD_KEYS = [

@@ -16,7 +16,7 @@ from snakeway.model.blob import S3Location
 from tests.support.s3 import S3Server
 from tests.support.waiting import wait_until
 
-pytestmark = pytest.mark.xdist_group("blobs")
+pytestmark = pytest.mark.xdist_group("gateway")
 
 BOUND_S = 60  # three tries of a second each, on a machine that does much else
 
