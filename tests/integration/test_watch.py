@@ -96,17 +96,19 @@ def test_a_chunk_that_cannot_be_taken_in_is_passed_over(
 
 
 @pytest.mark.parametrize(
-    ("count", "lost", "external_id", "expected"),
+    ("count", "lost", "job", "expected"),
     [
-        (len(EVENTS), 0, None, True),
-        (len(EVENTS), 0, "17", False),  # a scheduler had it
-        (len(EVENTS), 1, None, False),  # who knows what was in those that could not be written
-        (len(EVENTS) - 1, 0, None, False),  # or in those that come no more
-        (0, 0, None, False),
+        (len(EVENTS), 0, Job(0), True),
+        (len(EVENTS), 0, Job(0, try_number=2, tries=[{"external_id": None}]), True),
+        (len(EVENTS), 0, Job(0, external_id="17"), False),  # a scheduler had it
+        (len(EVENTS), 0, Job(0, try_number=2, tries=[{"external_id": "17"}]), False),  # or an earlier try of it
+        (len(EVENTS), 1, Job(0), False),  # who knows what was in those that could not be written
+        (len(EVENTS) - 1, 0, Job(0), False),  # or in those that come no more
+        (0, 0, Job(0), False),
     ],
 )
 def test_a_record_that_is_whole_says_that_no_job_was_sent(
-    count: int, lost: int, external_id: str | None, expected: bool, store: Store, add_run: AddRun, tmp_path: Path
+    count: int, lost: int, job: Job, expected: bool, store: Store, add_run: AddRun, tmp_path: Path
 ) -> None:
     attempt, directory = held(store, add_run, Settings(data_dir=tmp_path))
     write_events(directory, 0, count)
@@ -114,7 +116,7 @@ def test_a_record_that_is_whole_says_that_no_job_was_sent(
         text = directory.events.read_text()
         directory.events.write_text(text.replace('"lost": 0', f'"lost": {lost}'))
     with store.write() as tx:
-        jobs.save(tx, attempt.run_id, attempt.id, [Job(0, external_id=external_id)])
+        jobs.save(tx, attempt.run_id, attempt.id, [job])
     with store.read() as tx:
         assert intake.nothing_sent(tx, attempt, directory) is expected
         attempt.reason = AttemptReason.RECOVERY  # it may have been about to take up jobs of the one before

@@ -8,7 +8,7 @@ import pytest
 from snakemake_interface_common.exceptions import WorkflowError
 
 from snakemake_executor_plugin_snakeway_aws_batch.definitions import Definition, disk_on_fargate
-from snakemake_executor_plugin_snakeway_aws_batch.environment import Ways, ways
+from snakemake_executor_plugin_snakeway_aws_batch.environment import Ways, is_secret, ways
 from snakemake_executor_plugin_snakeway_aws_batch.fit import Platform
 from snakemake_executor_plugin_snakeway_aws_batch.order import Order, Orders
 from snakemake_executor_plugin_snakeway_aws_batch.queues import Queues
@@ -99,6 +99,44 @@ def test_a_secret_is_not_passed_on_unless_somebody_insists() -> None:
     assert ways(VARIABLES, {}, pass_secrets=True) == Ways({"LANG": "C"}, {}, {"AWS_SECRET_ACCESS_KEY": "s3cret"})
     kept = ways(VARIABLES, {"AWS_SECRET_ACCESS_KEY": "arn"}, pass_secrets=True)
     assert kept == Ways({"LANG": "C"}, {"AWS_SECRET_ACCESS_KEY": "arn"}, {})
+
+
+SECRET = [
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SESSION_TOKEN",
+    "GITHUB_TOKEN",
+    "PGPASSWORD",
+    "DB_PASSWD",
+    "GPG_PASSPHRASE",
+    "OPENAI_APIKEY",
+    "NCBI_API_KEY",
+    "deploy_key",
+    "SSH_PRIVATE_PEM",
+    "GOOGLE_APPLICATION_CREDENTIALS",
+    "DB_PWD",
+    "SMTP_PASS",
+    "GITLAB_PAT",
+    "PROXY_AUTH",
+]
+PLAIN = [
+    "LANG",
+    "PATH",
+    "HOME",
+    "AWS_DEFAULT_REGION",
+    "KEYBOARD",
+    "MONKEYS",
+    "COMPASS",
+    "PATHS",
+    "AUTHOR",
+    "OMP_NUM_THREADS",
+    "SNAKEMAKE_S3_PREFIX",
+]
+
+
+@pytest.mark.parametrize("name", [*SECRET, *PLAIN])
+def test_what_is_secret_is_known_by_its_name(name: str) -> None:
+    assert is_secret(name) is (name in SECRET)
 
 
 def test_a_passed_secret_is_in_the_jobs_overrides_only() -> None:
