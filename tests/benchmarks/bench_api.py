@@ -2,7 +2,7 @@
 
 The server is a process of its own with a SQLite database and no supervisor, so that nothing but the API is measured.
 Each client is a process with one connection that sends its next request when it has the answer to the one before, so
-the latency is eight times what a request costs the server's one core; submissions are also measured at a fixed rate,
+the latency is eight times what a request costs the server's one core; submissions are also measured at fixed rates,
 spread evenly over the clients.
 Both databases are served at the same time and asked in turns, so that a drifting machine does not count.
 """
@@ -36,6 +36,7 @@ from tests.support.waiting import wait_until
 
 CLIENTS = 8
 FEW, MANY = 1_000, 200_000
+RATES = 40, 80, 160  # submissions a second, by all clients together
 ROUNDS = 5
 SECONDS = 4.0  # of one measurement
 _CHUNK = 5_000
@@ -178,6 +179,11 @@ def show(name: str, rounds: list[Measured]) -> None:
     print(f"{name:<40} p50 {p50:6.1f} ms  p95 {p95:6.1f} ms  {rate:5.0f} requests/s  cpu {cpu:5.2f} ms", flush=True)
 
 
+def posted(pool: Pool, served: Served, pause_s: float = 0) -> list[Measured]:
+    """Measure submissions."""
+    return [measure(pool, served, "POST", ["/runs"], pause_s) for _ in range(ROUNDS)]
+
+
 def compare(pool: Pool, name: str, few: tuple[Served, list[str]], many: tuple[Served, list[str]]) -> None:
     """Measure reads on both servers in turns and print how much the larger one takes."""
     rounds: dict[int, list[Measured]] = {FEW: [], MANY: []}
@@ -205,8 +211,9 @@ def main() -> None:
             for path in ("/runs?limit=100", "/runs?limit=20&label=batch%3D20"):
                 compare(pool, f"GET {path}", (few, [path]), (many, [path]))
             compare(pool, "GET /runs/{id}", (few, known[FEW]), (many, known[MANY]))
-            for name, pause_s in (("POST /runs, as fast as answered", 0), ("POST /runs, 40 a second", 0.2)):
-                show(name, [measure(pool, many, "POST", ["/runs"], pause_s) for _ in range(ROUNDS)])
+            for rate in RATES:
+                show(f"POST /runs, {rate} a second", posted(pool, many, CLIENTS / rate))
+            show("POST /runs, as fast as answered", posted(pool, many))
 
 
 if __name__ == "__main__":
