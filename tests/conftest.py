@@ -37,7 +37,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    """Ceph's gateway: a server that speaks S3 and checks signatures. Tests make buckets of their own in it."""
+    """Ceph's gateway: it speaks S3 and checks signatures. Tests make their buckets, unless these are there."""
     need(radosgw.PROGRAMS, missing=radosgw.missing(), root=True)
     with radosgw.radosgw_server(tmp_path_factory.mktemp("radosgw")) as server:
         yield server

@@ -219,6 +219,11 @@ class AttemptRow(Table, table=True):
     # How long the scheduler's books are asked about the jobs of the ended attempt; null when that is over.
     books_until: datetime | None = _time()
 
+    @property
+    def had_jobs(self) -> bool:
+        """Whether any job of it is known; the total alone may be missing, as when its event was lost."""
+        return bool(self.jobs_total or self.jobs_done or self.jobs_failed)
+
 
 class JobRow(Table, table=True):
     """One Snakemake job as seen in one attempt; the columns are those of :class:`snakeway.model.job.Job`."""

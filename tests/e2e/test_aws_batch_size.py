@@ -33,7 +33,8 @@ RESULTS = ("results/table.csv", "results/figure.svg")
 @pytest.fixture(scope="module", params=STORAGES)
 def batch(request: pytest.FixtureRequest, batch: Aws) -> Aws:
     """AWS, with the bucket in each of the storages."""
-    return batch if request.param == "moto" else batch.stored_in(request.getfixturevalue("gateway"))
+    kinds = {"moto": lambda: batch, "ceph": lambda: batch.stored_in(request.getfixturevalue("gateway"))}
+    return kinds[request.param]()
 
 
 def checkout(folder: Path) -> Path:

@@ -150,6 +150,7 @@ def seen():
     fine = {event["job"] for event in events if event["type"] == "job" and event["rule"] == "fine"}
     return any(event["type"] == "job_started" and event["job"] in fine for event in events)
 
+Path("began.txt").write_text(str(time.time()))
 deadline = time.monotonic() + 120
 while not seen() and time.monotonic() < deadline:
     time.sleep(0.1)
@@ -176,8 +177,9 @@ def test_a_job_elsewhere_is_seen_to_wait_and_to_start(run_elsewhere: Finished) -
     assert list(told) == ["job", "job_submitted", "job_started", "job_finished"]
     assert not job["local"]
     assert told["job_submitted"]["external_id"].startswith("cluster-")
-    # It starts when its own snakemake does, long after its submission, and ends before Snakemake looks again.
-    assert job["t"] + 0.5 < told["job_started"]["started_at"] < told["job_finished"]["t"] - 1
+    # It starts when its own snakemake does: long after its submission, and before its command.
+    began = float((run_elsewhere.directory / "began.txt").read_text())
+    assert job["t"] + 0.5 < told["job_started"]["started_at"] <= began < told["job_finished"]["t"] - 1
     assert told["job_finished"]["started_at"] == told["job_started"]["started_at"]
 
 

@@ -273,6 +273,20 @@ def test_attempts_may_be_recorded_in_any_order(api: Api, tick: Tick) -> None:
     assert [each["state"] for each in api.get(f"/runs/{run_id}/attempts")["items"]] == ["succeeded", "failed"]
 
 
+def test_the_counts_are_those_of_the_newest_attempt_that_had_jobs(api: Api, tick: Tick) -> None:
+    run_id = ids.new_id(1_790_000_000_000)
+    failed, good, idle = (Attempt(run_id, ids.new_id(1_790_000_000_000 + n)) for n in (1, 2, 3))
+    for attempt, events in (
+        (good, good.stats(1) + good.job(1) + good.finished(1)),
+        (idle, b""),
+        (failed, failed.stats(2) + failed.job(1) + failed.failed(1)),
+    ):
+        send(api, attempt, 0, attempt.started() + events + attempt.ended())
+        tick()
+        run = api.get(f"/runs/{run_id}")
+        assert (run["state"], run["jobs"]) == ("succeeded", {"total": 1, "done": 1, "failed": 0})
+
+
 def test_a_crash_in_the_middle_of_a_write_is_repaired_by_the_next(api: Api) -> None:
     attempt = Attempt()
     first, second = attempt.started(), attempt.stats(1)

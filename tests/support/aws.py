@@ -79,7 +79,7 @@ class Aws:
         )
 
     def stored_in(self, storage: S3Server) -> "Aws":
-        """Return the same with another server for S3, which has no bucket yet."""
+        """Return the same with another server for S3, in which the bucket is made."""
         server = replace(self, storage=storage)
         make_bucket(server.client("s3"))
         return server

@@ -7,6 +7,7 @@ than there are, processes told apart by their parents instead of control groups)
 By hand: `python -m tests.support.slurm FOLDER` runs a cluster until Ctrl-C and prints what to set.
 """
 
+import fcntl
 import os
 import platform
 import pwd
@@ -33,13 +34,14 @@ NODE_SILENCE_S = 15  # after which a node counts as dead; the first signs are no
 _START_S = 60.0
 _CLUSTER = "snakeway"
 
+# cred_expire: so long a job that was put back waits before it starts again; a slower start of a job is refused.
 _SLURM_CONF = """\
 ClusterName={cluster}
 SlurmctldHost={host}(127.0.0.1)
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
-AuthInfo=socket={home}/munge/socket,cred_expire=10
+AuthInfo=socket={home}/munge/socket,cred_expire=20
 CredType=cred/munge
 SlurmctldPort={ctld_port}
 SlurmctldPidFile={home}/run/slurmctld.pid
@@ -310,15 +312,17 @@ def _make_database(cluster: Cluster) -> None:
 
 
 def ensure_users() -> None:
-    """Make the local people who use the cluster, unless they are there."""
-    for user in USERS:
-        try:
-            pwd.getpwnam(user)
-        except KeyError:
-            run(
-                ["useradd", "--create-home", "--shell", "/bin/bash", user],
-                env={"PATH": os.defpath + ":/usr/sbin:/sbin"},
-            )
+    """Make the local people who use the cluster, unless they are there; tests in other processes do so as well."""
+    with Path(tempfile.gettempdir(), "snakeway-tests-users.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for user in USERS:
+            try:
+                pwd.getpwnam(user)
+            except KeyError:
+                run(
+                    ["useradd", "--create-home", "--shell", "/bin/bash", user],
+                    env={"PATH": os.defpath + ":/usr/sbin:/sbin"},
+                )
 
 
 def _pids_with(*signs: str) -> Iterator[int]:

@@ -94,7 +94,22 @@ def test_names_are_checked_before_anything_is_sent(server: StandIn, call: Call, 
     server.on("GET", "/workflows/w", reply(workflow()))
     code, _, err = call("submit", "w", "--target", "nowhere", "-i", f"x={file}")
     assert (code, "there is no target 'nowhere'" in err) == (4, True)
+    server.on("GET", "/targets", page(target(name="here", error="not usable")))
+    assert "did you mean 'here'?" in call("submit", "w", "--target", "heer", "-i", f"x={file}")[2]
+    assert "target 'here': not usable" in call("submit", "w", "--target", "here", "-i", f"x={file}")[2]
+    server.on("GET", "/workflows/w", reply(workflow(error="a tab")))
+    assert "workflow 'w': a tab" in call("submit", "w", "-i", f"x={file}")[2]
     assert {request.method for request in server.requests} == {"GET"}
+
+
+def test_files_are_looked_for_before_anything_is_sent(server: StandIn, call: Call, file: Path) -> None:
+    code, _, err = call("submit", "w", "-i", f"x={file}", "-i", "y=none.txt")
+    assert (code, "none.txt: No such file" in err, server.requests) == (1, True, [])
+
+
+def test_a_known_key_needs_no_workflow_any_more(taking: StandIn, call: Call, file: Path) -> None:
+    taking.on("POST", "/runs", reply(run(), 200))
+    assert call("submit", "gone", "-i", f"x={file}", "--idempotency-key", "k")[:2] == (0, f"{RUN_ID}\n")
 
 
 def test_an_interrupted_upload_says_how_to_go_on(server: StandIn, call: Call, file: Path) -> None:

@@ -56,7 +56,7 @@ class Run(Struct, frozen=True):
     ended_at: datetime | None
     stop_requested_at: Annotated[datetime | None, Meta(description="When somebody first asked for its end.")]
     error: str | None
-    jobs: Annotated[JobCounts, Meta(description="Of the newest attempt.")]
+    jobs: Annotated[JobCounts, Meta(description="Of the newest attempt that had any.")]
     inputs: Annotated[list[RunInput], Meta(description="The inputs that its configuration refers to.")]
     trace_id: Annotated[str, Meta(description="32 hexadecimal digits: the run's trace in OpenTelemetry.")]
 

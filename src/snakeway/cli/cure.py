@@ -32,13 +32,15 @@ def hint_at_rerun(name: str, attempt: "Attempt | None", source: Mapping[str, Any
         output.hint(f"snakeway gates {name}    what was decided\nsnakeway approve {name} GATE    decide otherwise")
     elif attempt is not None and attempt["suggestion"] is not None:
         output.hint(f"snakeway rerun {name} --apply-suggestions    execute what is missing, with {cure(attempt)}")
-    elif source.get("kind") == "bundle" and kind != "invalid_config":
-        output.hint("snakeway submit ./FOLDER    send the workflow again, when it is mended")
     elif kind == "missing_input":
-        output.hint(f"snakeway rerun {name} --update-workflow    try again when the file is among the workflow's")
+        sent = source.get("kind") == "bundle"
+        again = "snakeway submit ./FOLDER" if sent else f"snakeway rerun {name} --update-workflow"
+        output.hint(f"{again}    try again when the file is among the workflow's")
         output.hint(
             "snakeway submit WORKFLOW --input KEY=FILE    or upload a file of yours, for a workflow that takes it"
         )
+    elif source.get("kind") == "bundle" and kind != "invalid_config":
+        output.hint("snakeway submit ./FOLDER    send the workflow again, when it is mended")
     elif kind == "invalid_workflow":
         output.hint(f"snakeway rerun {name} --update-workflow    try again with the workflow as it is by then")
     elif kind == "invalid_config":

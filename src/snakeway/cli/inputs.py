@@ -91,13 +91,14 @@ def inputs(
 
 
 def pairs(assignments: list[str]) -> list[tuple[str, Path]]:
-    """Read ``KEY=FILE`` pairs. Raises Invalid."""
+    """Read ``KEY=FILE`` pairs. Raises Invalid, and OSError for a file that is not there."""
     found = []
     for assignment in assignments:
         key, equals, file = assignment.partition("=")
         if not (key and equals and file):
             raise Invalid(f"{assignment!r} is not KEY=FILE, such as samples=./samples.csv", field="--input")
         values.config([f"{key}="], "--input")
+        Path(file).stat()
         found.append((key, Path(file)))
     return found
 

@@ -1,5 +1,6 @@
 """Commands that make snakemake run: submit a run, re-run one."""
 
+import difflib
 import os
 import time
 from collections import Counter
@@ -13,7 +14,7 @@ import typer
 from snakeway.cli import complete, follow, inputs, options, output, values
 from snakeway.cli.connect import connect, find_run, short
 from snakeway.cli.output import Column
-from snakeway.errors import Invalid, TargetNotFound, WorkflowNotFound
+from snakeway.errors import Invalid, InvalidTarget, InvalidWorkflow, TargetNotFound, WorkflowNotFound
 from snakeway.model.attempt import ENDED
 
 if TYPE_CHECKING:
@@ -99,9 +100,10 @@ def submit(
         body["webhooks"] = webhook
     files = inputs.pairs(input_ or [])
     with connect() as client, _folder_meant(source):
+        if files and idempotency_key is None:  # with a key, a run that is there counts, whatever has become of these
+            _check_names(client, source, body["target"])
         body["workflow"] = _sent(client, source) if isinstance(source, Path) else source
         if files:
-            _check_names(client, body)
             uploaded = inputs.sent_for(client, files, shown=not quiet and not as_json)
             body["config"] = values.merge(body["config"], uploaded, field="--input")
         run = client.submit(body, idempotency_key=idempotency_key, traceparent=os.environ.get("TRACEPARENT"))
@@ -240,12 +242,18 @@ def _folder_meant(source: str | dict[str, Any] | Path) -> Iterator[None]:
         raise
 
 
-def _check_names(client: "Client", body: "Submission") -> None:
-    """Look for what a submission names, before files are sent for it, which may take hours."""
-    if isinstance(body["workflow"], str):
-        client.workflow(body["workflow"])
-    if body["target"] not in {target["name"] for target in client.targets()}:
-        raise TargetNotFound(f"there is no target {body['target']!r}; 'snakeway targets' lists those there are")
+def _check_names(client: "Client", source: str | dict[str, Any] | Path, name: str) -> None:
+    """Look for the workflow and the target, before files are sent for them, which may take hours."""
+    workflow = client.workflow(source) if isinstance(source, str) else None
+    if workflow is not None and workflow["error"] is not None:
+        raise InvalidWorkflow(f"workflow {source!r}: {workflow['error']}")
+    targets = {target["name"]: target for target in client.targets()}
+    if name not in targets:
+        close = " or ".join(map(repr, difflib.get_close_matches(name, targets)))
+        advice = f"did you mean {close}?" if close else "'snakeway targets' lists those there are"
+        raise TargetNotFound(f"there is no target {name!r}; {advice}")
+    if targets[name]["error"] is not None:
+        raise InvalidTarget(f"target {name!r}: {targets[name]['error']}")
 
 
 def _sent(client: "Client", folder: Path) -> dict[str, Any]:

@@ -56,11 +56,13 @@ def of_run(tx: Transaction, run_id: str) -> Sequence[AttemptRow]:
     return tx.exec(select(AttemptRow).where(col(AttemptRow.run_id) == run_id).order_by(col(AttemptRow.number))).all()
 
 
-def newest(tx: Transaction, run_id: str) -> AttemptRow | None:
-    """Return the newest attempt of a run that is not a dry run, or the newest at all."""
+def newest(tx: Transaction, run_id: str, *, with_jobs: bool = False) -> AttemptRow | None:
+    """Return the newest attempt of a run that is not a dry run, or the newest at all; ``with_jobs``: that had some."""
     attempts = of_run(tx, run_id)
     if attempts and attempts[-1].reason is AttemptReason.OUTSIDE:  # may have been recorded in any order
         attempts = sorted(attempts, key=lambda attempt: attempt.id)
+    if with_jobs:
+        attempts = [attempt for attempt in attempts if attempt.had_jobs]
     real = [attempt for attempt in attempts if not attempt.dry_run] or attempts
     return real[-1] if real else None
 

@@ -56,8 +56,7 @@ def show_newest(tx: Transaction, run: RunRow) -> None:
     newest = attempts.newest(tx, run.id)
     if newest is None:
         return
-    if newest.jobs_total:  # one that had nothing to do leaves what the run has done before
-        run.jobs_total, run.jobs_done, run.jobs_failed = newest.jobs_total, newest.jobs_done, newest.jobs_failed
+    runs.show_counts(run, attempts.newest(tx, run.id, with_jobs=True) or newest)
     run.error = newest.error
     if run.state in run_rules.ENDED:
         run.ended_at = newest.ended_at

@@ -1,9 +1,8 @@
 """Runs in the database."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import delete, func, update
 from sqlmodel import col, select
@@ -86,10 +85,19 @@ def count_active(tx: Transaction, owner: str | None) -> int:
     return tx.exec(query if owner is None else query.where(col(RunRow.owner) == owner)).one()
 
 
-def note_progress(tx: Transaction, run_id: str, values: dict[str, Any]) -> None:
-    """Copy the newest attempt's job counts, as far as ``values`` holds them, to the run, for listings."""
-    counts = {name: values[name] for name in ("jobs_total", "jobs_done", "jobs_failed") if name in values}
-    tx.exec(update(RunRow).where(col(RunRow.id) == run_id).values(**counts))
+def note_progress(tx: Transaction, run_id: str, counts: Mapping[str, int]) -> None:
+    """Copy job counts of the attempt under way to the run, for listings; see :func:`show_counts`."""
+    if any(counts.values()):
+        tx.exec(update(RunRow).where(col(RunRow.id) == run_id).values(**counts))
+
+
+def show_counts(run: RunRow, attempt: AttemptRow) -> None:
+    """Have the run show an attempt's job counts in listings, if the attempt had jobs.
+
+    One without any, because it had nothing to do or failed before its jobs were known, leaves what was done before.
+    """
+    if attempt.had_jobs:
+        run.jobs_total, run.jobs_done, run.jobs_failed = attempt.jobs_total, attempt.jobs_done, attempt.jobs_failed
 
 
 def request_stop(tx: Transaction, run: RunRow, at: datetime) -> None:

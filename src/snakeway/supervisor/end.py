@@ -76,8 +76,8 @@ def end(
         return None
     tx.refresh(current)
     usage.recount(tx, current)
-    if current.jobs_total and not current.dry_run:  # one that had nothing to do leaves what the run has done before
-        run.jobs_total, run.jobs_done, run.jobs_failed = current.jobs_total, current.jobs_done, current.jobs_failed
+    if not current.dry_run:
+        runs.show_counts(run, current)
     if run.dry_run or not current.dry_run:  # otherwise it was only a question about the run
         run.error = current.error
     tx.add(run)

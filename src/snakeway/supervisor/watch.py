@@ -37,6 +37,8 @@ from snakeway.wire import ENV_ATTEMPT, Event
 
 log = logging.getLogger(__name__)
 
+_COUNTS = "jobs_total", "jobs_done", "jobs_failed"
+
 _CHUNKS_PER_LOOK = 4  # of events: one busy attempt must not keep the others waiting
 _MAX_LAUNCHES = 5
 _SHIM_ANSWERS_S = 10.0  # beyond the graces of the stop: then the shim is judged to be stuck
@@ -209,9 +211,9 @@ class Watch:
         with self._store.write() as tx:
             runs.lock(tx, attempt.run_id)  # before the attempt's row, as everywhere
             taken = intake.take(tx, attempt, events, offset, judge)
-            # One that has nothing to do never has a total: the run goes on showing what it has done before.
-            if not attempt.dry_run and taken.values.get("jobs_total", attempt.jobs_total):
-                runs.note_progress(tx, attempt.run_id, taken.values)
+            if not attempt.dry_run:
+                counts = {name: taken.values.get(name, getattr(attempt, name)) for name in _COUNTS}
+                runs.note_progress(tx, attempt.run_id, counts)
         return taken
 
     def _take_plan(self, attempt: AttemptRow, *, done: bool) -> None:
