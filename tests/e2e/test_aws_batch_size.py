@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.xdist_group("aws"), pytest.mark.timeout(3000)]
 JOBS = int(os.environ.get("AWS_JOBS", "4"))
 BATCHES = int(os.environ.get("AWS_BATCHES", "2"))
 SPECIES = ["Adelie", "Gentoo", "Chinstrap"][: int(os.environ.get("AWS_SPECIES", "1"))]
-STORAGES = os.environ.get("AWS_STORAGES", "ceph").split()
+STORAGES = (os.environ.get("AWS_STORAGES") or "ceph").split()
 RESULTS = ("results/table.csv", "results/figure.svg")
 
 

@@ -1,10 +1,12 @@
 """Commands about runs and their jobs, against a stand-in server."""
 
 import json
+from typing import Any
 
 import pytest
 
 from snakeway.cli import output
+from snakeway.cli.cure import hint_at_rerun
 from tests.unit.test_cli_stand_in import Call
 from tests.unit.test_client_nouns import OTHER_ID, RUN_ID, attempt, cost, job, run, run_cost
 from tests.unit.test_client_stand_in import StandIn, page, reply
@@ -13,6 +15,18 @@ pytest_plugins = ("tests.unit.test_cli_stand_in",)
 
 BASE = f"/runs/{RUN_ID}"
 SHORT = RUN_ID[-8:]
+
+
+@pytest.mark.parametrize(
+    ("kind", "again"),
+    [("catalog", f"snakeway rerun {SHORT} --update-workflow"), ("bundle", "snakeway submit ./FOLDER")],
+)
+def test_a_missing_input_may_be_uploaded(kind: str, again: str, capsys: pytest.CaptureFixture[str]) -> None:
+    failed: Any = attempt(failure={"kind": "missing_input"}, suggestion=None)
+    hint_at_rerun(SHORT, failed, {"kind": kind})
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith(f"{again} ")
+    assert "--input KEY=FILE" in second
 
 
 class TestRuns:
@@ -31,6 +45,10 @@ class TestRuns:
         assert heading.split() == ["RUN", "STATE", "WORKFLOW", "TARGET", "JOBS", "FAILED", "CREATED", "TOOK", "LABELS"]
         assert line.startswith(f"{SHORT}  failed  quickstart  local    3/8       1  ")
         assert "\x1b" not in out
+
+    def test_a_dry_run_is_told_from_a_run(self, server: StandIn, call: Call, terminal: None) -> None:
+        server.on("GET", "/runs", page(run(dry_run=True), run(id=OTHER_ID)))
+        assert [", dry run" in line for line in call("runs")[1].splitlines()] == [False, True, False]
 
     def test_json_is_the_array(self, server: StandIn, call: Call) -> None:
         server.on("GET", "/runs", page(run()))
