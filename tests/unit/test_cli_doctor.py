@@ -97,6 +97,12 @@ class TestDoctor:
         assert found["server"]["state"] == "fail"
         assert "broke" not in found["server"]["said"]
 
+    def test_a_target_that_is_not_there(self, healthy: StandIn, call: Call) -> None:
+        code, out, _ = call("doctor", "--json", "--target", "nowhere")
+        found = {finding["check"]: finding for finding in json.loads(out)}["target nowhere"]
+        assert (code, found["state"], found["advice"]) == (1, "fail", "name one that is there")
+        assert "there is no target 'nowhere'" in found["said"]
+
     def test_broken_workflows_and_targets(self, healthy: StandIn, call: Call, tmp_path: Path) -> None:
         (tmp_path / "workflows" / "one" / "config").mkdir()
         (tmp_path / "workflows" / "one" / "config" / "config.yaml").write_text("a: [")
