@@ -4,6 +4,7 @@ import threading
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from litestar import Litestar, Router
@@ -17,7 +18,7 @@ from snakeway.api.archive import ArchiveController
 from snakeway.api.artifact import ArtifactController
 from snakeway.api.attempt import AttemptController
 from snakeway.api.audit import AuditController
-from snakeway.api.body import SLOW_LANE, TRANSFER_LANE, ApiRequest
+from snakeway.api.body import SLOW_LANE, SUBMISSIONS, TRANSFER_LANE, ApiRequest
 from snakeway.api.bundle import BundleController
 from snakeway.api.cost import CostController, RunCostController
 from snakeway.api.delivery import DeliveryController
@@ -25,6 +26,7 @@ from snakeway.api.document import openapi_config
 from snakeway.api.efficiency import EfficiencyController
 from snakeway.api.events import EventController
 from snakeway.api.gate import GateController, RunGateController
+from snakeway.api.grouped import Grouped
 from snakeway.api.headers import add_security_headers
 from snakeway.api.health import HealthController, MetricsController, Prometheus
 from snakeway.api.input import InputController
@@ -92,6 +94,8 @@ def create_app(parts: Parts) -> Litestar:
     authenticator = Authenticator(None if token is None else token.get_secret_value())
     spans = RequestSpans() if telemetry.configured() else None
     slow_lane, transfer_lane = Lane(SLOW_THREADS, "snakeway-slow"), Lane(TRANSFER_THREADS, "snakeway-transfer")
+    submit_lane = Lane(1, "snakeway-submit")
+    submissions = Grouped(partial(parts.commands.submissions.make, at_once=True), submit_lane)
 
     @asynccontextmanager
     async def lifespan(_app: Litestar) -> AsyncGenerator[None, None]:
@@ -100,7 +104,7 @@ def create_app(parts: Parts) -> Litestar:
                 stack.callback(spans.close)
                 spans.open()
             set_common_pool()
-            for lane in (slow_lane, transfer_lane):
+            for lane in (slow_lane, transfer_lane, submit_lane):
                 stack.callback(lane.close)
                 lane.open()
             for stop in reversed(parts.on_shutdown):
@@ -124,7 +128,7 @@ def create_app(parts: Parts) -> Litestar:
         before_send=[add_security_headers],
         exception_handlers=problems.HANDLERS,
         request_class=ApiRequest,
-        state=State({SLOW_LANE: slow_lane, TRANSFER_LANE: transfer_lane}),
+        state=State({SLOW_LANE: slow_lane, TRANSFER_LANE: transfer_lane, SUBMISSIONS: submissions}),
         request_max_body_size=parts.settings.max_body_bytes,
         openapi_config=openapi_config(),
         logging_config=None,

@@ -27,8 +27,15 @@ TRIES = 5  # looks at a folder that changes meanwhile
 # system's clock, and would then look unchanged: git calls such entries racy. The coarsest clocks tick in 2 s.
 _RACY_NS = 2_000_000_000
 
+# What is read at once, when somebody cannot wait for more: a workflow's own files after an edit, but no data.
+_AT_ONCE_BYTES = 1024**2
+
 Signature = tuple[int, int, int, int, int]  # size, mtime and ctime in ns, inode, mode
 Rules = tuple[tuple[int, IgnoreFile], ...]  # outermost first, each with the length of its folder's path
+
+
+class TakesLonger(Exception):
+    """Something was to be done at once and cannot be; nobody but the program itself sees this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,25 +107,30 @@ class Tree:
         self._rules: dict[str, tuple[Signature, bytes, IgnoreFile]] = {}
         self._verdicts: dict[str, bool] = {}
 
-    def read(self) -> tuple[str, Index]:
+    def read(self, *, at_once: bool = False) -> tuple[str, Index]:
         """Return the digest and the files as they are now; the index is shared and not to be changed.
 
         Raises InvalidWorkflow if a file cannot be read or there are more than MAX_FILES or MAX_BYTES, Unavailable if
-        files keep vanishing while they are read.
+        files keep vanishing while they are read; TakesLonger, if it is wanted ``at_once``, when much has to be read or
+        another thread is reading.
         """
-        with self._lock:
+        if not self._lock.acquire(blocking=not at_once):
+            raise TakesLonger
+        try:
             for _ in range(TRIES):
                 try:
-                    self._refresh()
+                    self._refresh(_AT_ONCE_BYTES if at_once else MAX_BYTES)
                 except FileNotFoundError:
                     continue  # something was removed between two looks at it
                 except OSError as error:
                     path = error.filename or self.root
                     raise InvalidWorkflow(f"{path} cannot be read: {error.strerror or error}; correct that") from None
                 return self._digest, self._index
+        finally:
+            self._lock.release()
         raise Unavailable(f"the files of {self.root} keep changing; try again when they have been written")
 
-    def _refresh(self) -> None:
+    def _refresh(self, most_bytes: int) -> None:
         started = time.time_ns()
         root = os.path.realpath(self.root)
         seen = self._walk(root, started)
@@ -130,10 +142,11 @@ class Tree:
                 f"the files of {self.root} add up to {size >> 20} MiB, more than {MAX_BYTES >> 20}; name results in "
                 "its .gitignore and put links in the place of large data"
             )
-        index: Index = {}
-        for path, signature in seen.items():
-            known = self._seen.get(path) == signature and path not in self._racy
-            index[path] = self._index[path] if known else _entry(root, path, signature)
+        stale = [path for path, signature in seen.items() if self._seen.get(path) != signature or path in self._racy]
+        if sum(seen[path][0] for path in stale) > most_bytes:
+            raise TakesLonger
+        fresh = {path: _entry(root, path, seen[path]) for path in stale}
+        index = {path: fresh.get(path) or self._index[path] for path in seen}
         self._racy = frozenset(path for path, signature in seen.items() if _is_racy(signature, started))
         if index != self._index:
             self._index, self._digest = index, digest_of(index)

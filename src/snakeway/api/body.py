@@ -10,14 +10,16 @@ from litestar import Request
 from litestar.datastructures import State
 from litestar.exceptions import InternalServerException
 
+from snakeway.api.grouped import Grouped
 from snakeway.api.lanes import Lane
 from snakeway.api.problems import UnsupportedMediaType
 from snakeway.errors import BodyTooLarge, Invalid, Unavailable
 from snakeway.model.user import User
+from snakeway.service.submissions import Asked, Made
 
 T = TypeVar("T")
 
-SLOW_LANE, TRANSFER_LANE = "slow_lane", "transfer_lane"  # in the application's state
+SLOW_LANE, TRANSFER_LANE, SUBMISSIONS = "slow_lane", "transfer_lane", "submissions"  # in the application's state
 DEEPEST = 64  # levels of objects and arrays in each other
 
 _decoders: dict[Any, msgspec.json.Decoder[Any]] = {}
@@ -42,6 +44,12 @@ class ApiRequest(Request[User, None, State]):
         """The threads that read what is downloaded from storages."""
         lane: Lane = self.app.state[TRANSFER_LANE]
         return lane
+
+    @property
+    def submissions(self) -> Grouped[Asked, Made]:
+        """Where submissions are made together that come together."""
+        submissions: Grouped[Asked, Made] = self.app.state[SUBMISSIONS]
+        return submissions
 
     async def json(self) -> Any:
         """Return the body as the type that the handler asks for; raises Invalid."""

@@ -1,8 +1,6 @@
 """Runs over HTTP: submit, list, look at, cancel, re-run, delete."""
 
-from asyncio import to_thread
 from datetime import datetime
-from functools import partial
 from typing import Annotated, Any
 
 from litestar import Controller, Response, delete, get, post
@@ -30,8 +28,10 @@ from snakeway.api.submission import RerunRequest, RunRequest
 from snakeway.api.tracing import traceparent_of
 from snakeway.model.run import RunState
 from snakeway.rows import RunRow
+from snakeway.service.submissions import Asked
 from snakeway.store.runs import RunFilter
 from snakeway.telemetry import SpanRef
+from snakeway.tree import TakesLonger
 
 BASE = "/api/v1"
 
@@ -176,15 +176,13 @@ class RunController(Controller):
         The workflow's version is pinned and the configuration checked against its schema before anything is stored.
         """
         del traceparent  # named for the document; what counts is the request's own span, if it has one
-        submit = partial(
-            commands.submit,
-            request.user,
-            data.submission(),
-            idempotency_key=idempotency_key,
-            traceparent=traceparent_of(request.scope),
-        )
-        row, new = await (request.slow_lane.run(submit) if data.fetches else to_thread(submit))
-        return Response(Run.of(row), status_code=201 if new else 200, headers={"Location": f"{BASE}/runs/{row.id}"})
+        asked = Asked(request.user, data.submission(), idempotency_key, traceparent_of(request.scope))
+        try:
+            made = await request.submissions.run(asked)
+        except TakesLonger:
+            made = await request.slow_lane.run(commands.submissions.make_one, asked)
+        headers = {"Location": f"{BASE}/runs/{made.run.id}"}
+        return Response(Run.of(made.run), status_code=201 if made.new else 200, headers=headers)
 
     @get(
         sync_to_thread=True,

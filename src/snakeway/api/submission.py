@@ -104,11 +104,6 @@ class RunRequest(_Changes, frozen=True, kw_only=True):
         Names, Meta(description="Addresses that are told of this run: at most 4, as far as the server allows them.")
     ] = []
 
-    @property
-    def fetches(self) -> bool:
-        """Whether carrying it out may take seconds: a fetch over the network, or checking a stored version."""
-        return isinstance(self.workflow, Elsewhere)
-
     def submission(self) -> Submission:
         """Return what the service takes. Raises Invalid."""
         elsewhere = self.workflow if isinstance(self.workflow, Elsewhere) else None

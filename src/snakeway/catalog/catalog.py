@@ -20,7 +20,7 @@ from snakeway.catalog.target import Target, Targets
 from snakeway.catalog.workflow import SCHEMAS, SNAKEFILES, Workflow, find_snakefile, load
 from snakeway.errors import Invalid, InvalidWorkflow, Unavailable, WorkflowNotFound
 from snakeway.settings import Settings
-from snakeway.tree import TRIES, Tree
+from snakeway.tree import TRIES, TakesLonger, Tree
 
 _REMEMBERED = 256  # versions of workflows kept in memory, with their validators
 
@@ -44,9 +44,9 @@ class Catalog:
         found = [self._look(name) for name in self._names()]
         return [workflow for workflow in found if workflow is not None]
 
-    def workflow(self, name: str) -> Workflow:
-        """Return a workflow as it is now, broken or not. Raises WorkflowNotFound."""
-        workflow = self._look(name) if is_name(name) else None
+    def workflow(self, name: str, *, at_once: bool = False) -> Workflow:
+        """Return a workflow as it is now, broken or not. Raises WorkflowNotFound, and TakesLonger as :meth:`pin`."""
+        workflow = self._look(name, at_once=at_once) if is_name(name) else None
         if workflow is None:
             if is_name(name) and (self._folder / name).is_dir():
                 raise WorkflowNotFound(
@@ -56,20 +56,23 @@ class Catalog:
             raise WorkflowNotFound(not_found("workflow", name, self._folder, names))
         return workflow
 
-    def pin(self, name: str) -> Workflow:
+    def pin(self, name: str, *, at_once: bool = False) -> Workflow:
         """Return a workflow as it is now, and keep its files for :meth:`materialise`.
 
         Raises:
             WorkflowNotFound, InvalidWorkflow: it is not there, or broken.
             Unavailable: it is being edited all the time, or the snapshot cannot be written.
+            TakesLonger: it is wanted ``at_once``, but its files have yet to be read or copied.
 
         """
         for _ in range(TRIES):
-            workflow = self.workflow(name)
+            workflow = self.workflow(name, at_once=at_once)
             if workflow.error is not None:
                 raise InvalidWorkflow(f"workflow {name!r}: {workflow.error}")
             if workflow.digest in self._snapshots:
                 return workflow
+            if at_once:
+                raise TakesLonger
             tree = self._tree(name)
             digest, index = tree.read()
             with contextlib.suppress(FileNotFoundError):
@@ -190,13 +193,13 @@ class Catalog:
     def _tree(self, name: str) -> Tree:
         return self._trees.setdefault(name, Tree(self._folder / name))
 
-    def _look(self, name: str) -> Workflow | None:
+    def _look(self, name: str, *, at_once: bool = False) -> Workflow | None:
         if not self._has_snakefile(name):
             return None
         source = {"kind": "catalog", "name": name}
         tree = self._tree(name)
         try:
-            digest, index = tree.read()
+            digest, index = tree.read(at_once=at_once)
         except InvalidWorkflow as problem:
             return Workflow(name, "", "", None, {}, "", source, problem.detail)
         if find_snakefile(index) is None:
@@ -204,6 +207,8 @@ class Catalog:
         known = self._live.get(name)
         if known is not None and known.digest == digest:
             return known
+        if at_once:
+            raise TakesLonger
         workflow = load(tree.root, digest, index, name, source)
         if tree.read()[0] == digest:  # otherwise it was edited while it was read
             self._live[name] = workflow

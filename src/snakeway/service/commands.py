@@ -1,35 +1,30 @@
-"""Commands: submit, cancel, re-run, delete."""
+"""Commands: cancel, re-run, delete, and the way to the others."""
 
-import hashlib
-import json
 import logging
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import BinaryIO
 
-from sqlalchemy.exc import IntegrityError
-
 from snakeway import ids, removal
 from snakeway.blobs import Storages
 from snakeway.catalog import Catalog, Workflow
-from snakeway.errors import IdempotencyConflict, Invalid, RunActive, RunEnded
+from snakeway.errors import Invalid, RunActive, RunEnded
 from snakeway.model import run as run_rules
 from snakeway.model.attempt import ENDED, AttemptReason, AttemptState, Overrides
 from snakeway.model.audit import AuditAction
-from snakeway.model.image import OPTION
 from snakeway.model.retention import Rule
 from snakeway.model.run import RunState
 from snakeway.model.user import Action, User
-from snakeway.model.webhook import check_run_urls
 from snakeway.removal import Actor, Pruned
 from snakeway.rows import AttemptRow, RunRow, now
 from snakeway.service.access import check_ended, check_ours, find
 from snakeway.service.gates import Gates
 from snakeway.service.inputs import Inputs
 from snakeway.service.outside import Outside
-from snakeway.service.submission import Rerun, Submission, check, new_run, with_suggestions
-from snakeway.service.used import pin, used_by
+from snakeway.service.submission import Rerun, check_place, with_suggestions
+from snakeway.service.submissions import Submissions
+from snakeway.service.used import note, pin, used_by
 from snakeway.settings import Settings
 from snakeway.store import Store, Transaction, attempts, gates, runs
 
@@ -56,57 +51,7 @@ class Commands:
         self.gates = Gates(store, wake)
         self.outside = Outside(store, settings, wake)
         self.inputs = Inputs(store, settings, storages)
-
-    def submit(
-        self, user: User, submission: Submission, *, idempotency_key: str | None = None, traceparent: str | None = None
-    ) -> tuple[RunRow, bool]:
-        """Queue a run; returns it and whether it is new (False: the idempotency key had been used for it).
-
-        Raises:
-            WorkflowNotFound, InvalidWorkflow, SourceUnreachable, TargetNotFound, InvalidTarget, InvalidConfig, Invalid:
-                the submission cannot be carried out; nothing was stored.
-            IdempotencyConflict: the key was used for another submission.
-
-        """
-        check(submission, idempotency_key)
-        check_run_urls(submission.webhooks, self._settings.webhook_url_prefixes)
-        digest = hashlib.sha256(json.dumps(asdict(submission), sort_keys=True).encode()).hexdigest()
-        known = self._known(user, idempotency_key, digest)
-        if known is not None:
-            return known, False
-        workflow = self._workflow(submission)
-        used = used_by(self._store, user.id, submission.config)
-        self._catalog.validate(workflow, used.config)
-        self._check_place(submission.target, submission.overrides)
-        run = new_run(user, submission, workflow, traceparent)
-        attempt = AttemptRow(
-            id=ids.new_id(),
-            run_id=run.id,
-            number=1,
-            owner=run.owner,
-            reason=AttemptReason.SUBMIT,
-            dry_run=run.dry_run,
-            target=run.target,
-            digest=run.digest,
-            config=run.config,
-            overrides=asdict(submission.overrides),
-            created_at=run.created_at,
-        )
-        try:
-            with self._store.write() as tx:
-                runs.add(tx, run)
-                pin(tx, run, used)
-                attempts.add(tx, attempt)
-                if idempotency_key is not None:
-                    runs.add_key(tx, user.id, idempotency_key, digest, run.id)
-        except IntegrityError:
-            # Another request with the same key was committed between our look and our insert.
-            known = self._known(user, idempotency_key, digest)
-            if known is None:
-                raise
-            return known, False
-        self._wake()
-        return run, True
+        self.submissions = Submissions(store, catalog, settings, wake)
 
     def cancel(self, user: User, run_id: str) -> RunRow:
         """Ask for the run's end. A queued run is cancelled at once; a running one when its processes are gone.
@@ -143,8 +88,8 @@ class Commands:
         The plan comes from a dry run that the supervisor makes in the run's directory before the attempt. The
         attempt's ``plan`` is None when no supervisor made it in time (setting ``plan_wait_s``).
 
-        Raises RunNotFound, Forbidden, RunActive, OutsideRun, NoSuggestion, Invalid and what :meth:`submit` raises about
-        workflow and target.
+        Raises RunNotFound, Forbidden, RunActive, OutsideRun, NoSuggestion, Invalid and what a submission raises
+        about workflow and target.
         """
         rerun.overrides.check()
         with self._store.read() as tx:
@@ -155,11 +100,12 @@ class Commands:
         used = used_by(self._store, run.owner, rerun.config or {})
         if rerun.config is not None:
             self._catalog.validate(version, used.config)
-        self._check_place(rerun.target or run.target, rerun.overrides)
+        check_place(self._catalog.target(rerun.target or run.target), rerun.overrides)
         with self._store.write() as tx:
             run = find(tx, user, run_id, Action.CONTROL, lock=True)
             attempt = self._next_attempt(tx, run, rerun, version)
             pin(tx, run, used)
+            note(run, used)
         self._wake()
         return run, self._wait_for_plan(attempt)
 
@@ -195,17 +141,6 @@ class Commands:
         """Remove what a crash left of deleted runs, whole or half removed."""
         removal.clean_up(self._store, self._settings.data_dir)
 
-    def _known(self, user: User, key: str | None, digest: str) -> RunRow | None:
-        if key is None:
-            return None
-        with self._store.read() as tx:
-            used = runs.find_key(tx, user.id, key)
-            if used is None:
-                return None
-            if used.request_digest != digest:
-                raise IdempotencyConflict(f"the key {key!r} was used for another submission; take a new key")
-            return runs.get(tx, used.run_id)
-
     @property
     def max_bundle_bytes(self) -> int:
         """The setting."""
@@ -223,18 +158,6 @@ class Commands:
         workflow = self._catalog.pin_bundle(archive, name)
         log.info("user %s has sent workflow %r, %s", user.id, name, workflow.digest)
         return workflow
-
-    def _check_place(self, name: str, overrides: Overrides) -> None:
-        target = self._catalog.target(name)
-        if overrides.image is not None and not target.profile.get(OPTION):
-            raise Invalid(f"target {name!r} names no image for its jobs, so there is none to replace", field="image")
-
-    def _workflow(self, submission: Submission) -> Workflow:
-        if submission.bundle is not None:
-            return self._catalog.bundle(submission.bundle, submission.workflow)
-        if submission.git_url is not None:
-            return self._catalog.pin_git(submission.git_url, submission.git_ref, submission.git_path)
-        return self._catalog.pin(submission.workflow)
 
     def _again(self, run: RunRow, rerun: Rerun) -> Workflow:
         source = run.source

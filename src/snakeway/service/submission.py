@@ -6,13 +6,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from snakeway import ids
-from snakeway.catalog import Workflow
+from snakeway.catalog import Target, Workflow
 from snakeway.errors import Invalid, NoSuggestion
 from snakeway.model import failure as failures
 from snakeway.model.attempt import Overrides
+from snakeway.model.image import OPTION
 from snakeway.model.run import RunState
 from snakeway.model.user import User
 from snakeway.rows import AttemptRow, RunRow, now
+from snakeway.service.used import Used
 
 _MAX_LABELS = 32
 _MAX_NOTE = 10_000
@@ -69,9 +71,15 @@ def check(submission: Submission, idempotency_key: str | None) -> None:
         raise Invalid("an idempotency key has between 1 and 255 characters", field="Idempotency-Key")
 
 
-def new_run(user: User, submission: Submission, workflow: Workflow, traceparent: str | None) -> RunRow:
-    """Return the row of a run that a user submits."""
-    return RunRow(
+def check_place(target: Target, overrides: Overrides) -> None:
+    """Raise Invalid unless the target can do what the overrides ask of it."""
+    if overrides.image is not None and not target.profile.get(OPTION):
+        raise Invalid(f"target {target.name!r} names no image for its jobs, so there is none to replace", field="image")
+
+
+def new_run(user: User, submission: Submission, workflow: Workflow, used: Used, traceparent: str | None) -> RunRow:
+    """Return the record of a run that a user submits."""
+    return RunRow.record(
         id=ids.new_id(),
         owner=user.id,
         workflow=workflow.name,
@@ -84,6 +92,7 @@ def new_run(user: User, submission: Submission, workflow: Workflow, traceparent:
         note=submission.note,
         dry_run=submission.dry_run,
         webhooks=submission.webhooks,
+        inputs=used.records(),
         traceparent=traceparent,
         created_at=now(),
     )

@@ -16,6 +16,10 @@ class Used:
     config: dict[str, Any]
     rows: dict[str, InputRow]
 
+    def records(self) -> list[dict[str, Any]]:
+        """Return what a run's record says of them."""
+        return [_record(row) for row in self.rows.values()]
+
 
 def used_by(store: Store, owner: str, config: dict[str, Any]) -> Used:
     """Find the inputs that a configuration refers to, among those of ``owner``; raises InvalidConfig."""
@@ -40,10 +44,7 @@ def used_by(store: Store, owner: str, config: dict[str, Any]) -> Used:
 
 
 def pin(tx: Transaction, run: RunRow, used: Used) -> None:
-    """Note the inputs in the record of a run whose row is there, besides those before; raises InvalidConfig.
-
-    From the commit on they are kept as long as the run is.
-    """
+    """Keep the inputs as long as the run, whose row is there; raises InvalidConfig."""
     if not used.rows:
         return
     inputs.lock_owner(tx, run.owner)
@@ -52,9 +53,14 @@ def pin(tx: Transaction, run: RunRow, used: Used) -> None:
         if input_id not in still or still[input_id].state is not InputState.COMPLETE:
             raise InvalidConfig(f"input {input_id} was deleted at this moment; upload it again")
     inputs.pin(tx, run.id, list(used.rows))
+
+
+def note(run: RunRow, used: Used) -> None:
+    """Have a run's record name the inputs besides those before."""
+    if not used.rows:
+        return
     known = {each["id"] for each in run.inputs}
-    run.inputs = [*run.inputs, *(_record(row) for row in used.rows.values() if row.id not in known)]
-    tx.add(run)
+    run.inputs = [*run.inputs, *(each for each in used.records() if each["id"] not in known)]
 
 
 def _record(row: InputRow) -> dict[str, Any]:

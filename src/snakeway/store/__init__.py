@@ -4,6 +4,6 @@
 A move of state is one UPDATE that repeats the old state in its WHERE, so two movers cannot both succeed.
 """
 
-from snakeway.store.database import Store, Transaction
+from snakeway.store.database import Store, Transaction, insert_all
 
-__all__ = ["Store", "Transaction"]
+__all__ = ["Store", "Transaction", "insert_all"]

@@ -12,13 +12,14 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy import Connection, Engine, create_engine, event, insert, make_url, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlmodel import Session
 
 from snakeway.errors import StoreBusy, StoreOutdated
 from snakeway.model.webhook import Subscription
+from snakeway.rows import Table
 
 Transaction = Session
 
@@ -137,6 +138,13 @@ class Store:
     def close(self) -> None:
         """Close every connection."""
         self._engine.dispose()
+
+
+def insert_all(tx: Transaction, records: Sequence[Table]) -> None:
+    """Insert records of one table, see :meth:`Table.record`, in one statement."""
+    if records:
+        table = Table.metadata.tables[str(type(records[0]).__tablename__)]
+        tx.connection().execute(insert(table), [vars(record) for record in records])
 
 
 def _alembic_config() -> Config:

@@ -1,6 +1,6 @@
 """Runs in the database."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -14,7 +14,7 @@ from snakeway.model.attempt import AttemptState
 from snakeway.model.run import RunState
 from snakeway.rows import AttemptRow, IdempotencyRow, RunLabelRow, RunRow, now
 from snakeway.store import deliveries, gates
-from snakeway.store.database import Transaction
+from snakeway.store.database import Transaction, insert_all
 from snakeway.store.page import Page, cut, decode
 
 
@@ -35,8 +35,20 @@ def add(tx: Transaction, run: RunRow) -> None:
     """Insert a run and its labels, and tell the webhooks of it."""
     tx.add(run)
     tx.flush()
-    deliveries.announce(tx, run)
-    tx.add_all(RunLabelRow(run_id=run.id, key=key, value=value) for key, value in run.labels.items())
+    _accompany(tx, [run])
+
+
+def add_all(tx: Transaction, added: Sequence[RunRow]) -> None:
+    """Insert runs that are records, as :func:`add` does one."""
+    insert_all(tx, added)
+    _accompany(tx, added)
+
+
+def _accompany(tx: Transaction, added: Sequence[RunRow]) -> None:
+    for run in added:
+        deliveries.announce(tx, run)
+    labels = [(run.id, key, value) for run in added for key, value in run.labels.items()]
+    insert_all(tx, [RunLabelRow.record(run_id=run_id, key=key, value=value) for run_id, key, value in labels])
 
 
 def get(tx: Transaction, run_id: str) -> RunRow | None:
