@@ -4,7 +4,6 @@ import threading
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 from litestar import Litestar, Router
@@ -95,7 +94,7 @@ def create_app(parts: Parts) -> Litestar:
     spans = RequestSpans() if telemetry.configured() else None
     slow_lane, transfer_lane = Lane(SLOW_THREADS, "snakeway-slow"), Lane(TRANSFER_THREADS, "snakeway-transfer")
     submit_lane = Lane(1, "snakeway-submit")
-    submissions = Grouped(partial(parts.commands.submissions.make, at_once=True), submit_lane)
+    submissions = Grouped(lambda group: parts.commands.submissions.make(group, at_once=True), submit_lane)
 
     @asynccontextmanager
     async def lifespan(_app: Litestar) -> AsyncGenerator[None, None]:

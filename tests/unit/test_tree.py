@@ -2,8 +2,10 @@ import hashlib
 import os
 import random
 import socket
+import threading
 from base64 import urlsafe_b64encode
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 
 from snakeway import tree
 from snakeway.errors import InvalidWorkflow, Unavailable
-from snakeway.tree import Entry, Tree, digest_of
+from snakeway.tree import Entry, TakesLonger, Tree, digest_of
 
 NAMES = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="/\0."), min_size=1, max_size=8)
 
@@ -250,3 +252,38 @@ def test_records_of_outputs_that_are_there_are_taken_along(tmp_path: Path) -> No
     assert names(tmp_path) == {*files, record_of("made.txt"), record_of("folder")}
     write(tmp_path, {".gitignore": ".snakemake/\n"})
     assert names(tmp_path) == {*files, ".gitignore"}
+
+
+def test_much_is_not_read_at_once_and_what_is_known_is_not_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tree, "_RACY_NS", 0)
+    root = write(tmp_path, {"Snakefile": "", "data": "x" * (1024**2 + 1)})
+    looked_at = Tree(root)
+    with pytest.raises(TakesLonger):
+        looked_at.read(at_once=True)
+    whole = looked_at.read()
+    write(root, {"Snakefile": "rule all: input: []"})
+    assert looked_at.read(at_once=True)[0] not in (whole[0], digest_of({}))
+
+
+def test_nobody_waits_for_another_s_reading_who_wants_it_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_at = Tree(write(tmp_path, {"Snakefile": ""}))
+    reading, may_go_on = threading.Event(), threading.Event()
+    refresh = looked_at._refresh
+
+    def slowly(most_bytes: int) -> None:
+        reading.set()
+        assert may_go_on.wait(10)
+        refresh(most_bytes)
+
+    monkeypatch.setattr(looked_at, "_refresh", slowly)
+    with ThreadPoolExecutor(1) as pool:
+        other = pool.submit(looked_at.read)
+        assert reading.wait(10)
+        with pytest.raises(TakesLonger):
+            looked_at.read(at_once=True)
+        may_go_on.set()
+        assert other.result() == looked_at.read(at_once=True)
