@@ -42,6 +42,7 @@ from snakeway.api.tracing import RequestSpans
 from snakeway.api.workflow import WorkflowController
 from snakeway.auth import Authenticator
 from snakeway.service import Commands, Reads
+from snakeway.service.submissions import Asked, Made
 from snakeway.settings import Settings
 
 _CONTROLLERS = (
@@ -94,7 +95,9 @@ def create_app(parts: Parts) -> Litestar:
     spans = RequestSpans() if telemetry.configured() else None
     slow_lane, transfer_lane = Lane(SLOW_THREADS, "snakeway-slow"), Lane(TRANSFER_THREADS, "snakeway-transfer")
     submit_lane = Lane(1, "snakeway-submit")
-    submissions = Grouped(lambda group: parts.commands.submissions.make(group, at_once=True), submit_lane)
+
+    def make(group: Sequence[Asked]) -> list[Made | Exception]:
+        return parts.commands.submissions.make(group, at_once=True)
 
     @asynccontextmanager
     async def lifespan(_app: Litestar) -> AsyncGenerator[None, None]:
@@ -127,7 +130,7 @@ def create_app(parts: Parts) -> Litestar:
         before_send=[add_security_headers],
         exception_handlers=problems.HANDLERS,
         request_class=ApiRequest,
-        state=State({SLOW_LANE: slow_lane, TRANSFER_LANE: transfer_lane, SUBMISSIONS: submissions}),
+        state=State({SLOW_LANE: slow_lane, TRANSFER_LANE: transfer_lane, SUBMISSIONS: Grouped(make, submit_lane)}),
         request_max_body_size=parts.settings.max_body_bytes,
         openapi_config=openapi_config(),
         logging_config=None,
