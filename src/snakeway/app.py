@@ -30,7 +30,7 @@ from snakeway.api.headers import add_security_headers
 from snakeway.api.health import HealthController, MetricsController, Prometheus
 from snakeway.api.input import InputController
 from snakeway.api.job import JobController
-from snakeway.api.lanes import SLOW_THREADS, TRANSFER_THREADS, Lane, set_common_pool
+from snakeway.api.lanes import SLOW_THREADS, SUBMIT_THREADS, TRANSFER_THREADS, Lane, set_common_pool
 from snakeway.api.log import LogController
 from snakeway.api.outside import OutsideController
 from snakeway.api.prune import PruneController
@@ -94,10 +94,10 @@ def create_app(parts: Parts) -> Litestar:
     authenticator = Authenticator(None if token is None else token.get_secret_value())
     spans = RequestSpans() if telemetry.configured() else None
     slow_lane, transfer_lane = Lane(SLOW_THREADS, "snakeway-slow"), Lane(TRANSFER_THREADS, "snakeway-transfer")
-    submit_lane = Lane(1, "snakeway-submit")
+    submit_lane = Lane(SUBMIT_THREADS, "snakeway-submit")
 
     def make(group: Sequence[Asked]) -> list[Made | Exception]:
-        return parts.commands.submissions.make(group, at_once=True)
+        return parts.commands.submissions.make_all(group)
 
     @asynccontextmanager
     async def lifespan(_app: Litestar) -> AsyncGenerator[None, None]:

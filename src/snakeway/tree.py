@@ -27,9 +27,6 @@ TRIES = 5  # looks at a folder that changes meanwhile
 # system's clock, and would then look unchanged: git calls such entries racy. The coarsest clocks tick in 2 s.
 _RACY_NS = 2_000_000_000
 
-# What is read at once, when somebody cannot wait for more: a workflow's own files after an edit, but no data.
-_AT_ONCE_BYTES = 1024**2
-
 Signature = tuple[int, int, int, int, int]  # size, mtime and ctime in ns, inode, mode
 Rules = tuple[tuple[int, IgnoreFile], ...]  # outermost first, each with the length of its folder's path
 
@@ -111,15 +108,15 @@ class Tree:
         """Return the digest and the files as they are now; the index is shared and not to be changed.
 
         Raises InvalidWorkflow if a file cannot be read or there are more than MAX_FILES or MAX_BYTES, Unavailable if
-        files keep vanishing while they are read; TakesLonger, if it is wanted ``at_once``, when much has to be read or
-        another thread is reading.
+        files keep vanishing while they are read; TakesLonger, if it is wanted ``at_once``, when a file has to be read
+        or another thread is reading.
         """
         if not self._lock.acquire(blocking=not at_once):
             raise TakesLonger
         try:
             for _ in range(TRIES):
                 try:
-                    self._refresh(_AT_ONCE_BYTES if at_once else MAX_BYTES)
+                    self._refresh(reading=not at_once)
                 except FileNotFoundError:
                     continue  # something was removed between two looks at it
                 except OSError as error:
@@ -130,12 +127,14 @@ class Tree:
             self._lock.release()
         raise Unavailable(f"the files of {self.root} keep changing; try again when they have been written")
 
-    def _refresh(self, most_bytes: int) -> None:
+    def _refresh(self, *, reading: bool) -> None:
         started = time.time_ns()
         root = os.path.realpath(self.root)
         seen = self._walk(root, started)
         if seen == self._seen and not self._racy:
             return
+        if not reading:
+            raise TakesLonger
         size = sum(signature[0] for signature in seen.values())
         if size > MAX_BYTES:
             raise InvalidWorkflow(
@@ -143,8 +142,6 @@ class Tree:
                 "its .gitignore and put links in the place of large data"
             )
         stale = [path for path, signature in seen.items() if self._seen.get(path) != signature or path in self._racy]
-        if sum(seen[path][0] for path in stale) > most_bytes:
-            raise TakesLonger
         fresh = {path: _entry(root, path, seen[path]) for path in stale}
         index = {path: fresh.get(path) or self._index[path] for path in seen}
         self._racy = frozenset(path for path, signature in seen.items() if _is_racy(signature, started))

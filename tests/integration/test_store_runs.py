@@ -6,8 +6,8 @@ from snakeway import ids
 from snakeway.errors import InvalidCursor
 from snakeway.model.attempt import AttemptState
 from snakeway.model.run import RunState
-from snakeway.rows import AttemptRow, JobRow, Table
-from snakeway.store import Store, attempts, jobs, runs
+from snakeway.rows import AttemptRow, IdempotencyRow, JobRow, Table, now
+from snakeway.store import Store, attempts, insert_all, jobs, runs
 from snakeway.store.runs import RunFilter
 from tests.integration.conftest import AddRun
 
@@ -78,13 +78,14 @@ def test_removing_a_run_removes_what_belongs_to_it(store: Store, add_run: AddRun
     with store.write() as tx:
         attempt = attempts.of_run(tx, run.id)[0]
         tx.add(JobRow(attempt_id=attempt.id, number=1, run_id=run.id))
-        runs.add_key(tx, "ada", "key", "digest", run.id)
+        used = {"owner": "ada", "key": "key", "request_digest": "digest", "run_id": run.id, "created_at": now()}
+        insert_all(tx, [IdempotencyRow.record(**used)])
     with store.write() as tx:
         runs.remove(tx, run.id)
     with store.read() as tx:
         assert attempts.get(tx, attempt.id) is None
         assert jobs.get(tx, attempt.id, 1) is None
-        assert runs.find_key(tx, "ada", "key") is None
+        assert runs.of_key(tx, "ada", "key") is None
 
 
 def test_settling_follows_the_attempts(store: Store, add_run: AddRun) -> None:

@@ -2,14 +2,15 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 
 from snakeway.api import grouped
 from snakeway.api.grouped import Grouped
 from snakeway.api.lanes import Lane
+from snakeway.errors import Unavailable
 
 
 class Doubling:
@@ -115,3 +116,68 @@ def test_a_group_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert asyncio.run(scenario()) == [2, 4, 6, 8]
     assert double.groups == [[1], [2, 3], [4]]
+
+
+def test_too_many_that_wait_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grouped, "_MOST_WAITING", 2)
+    double = Doubling()
+
+    async def scenario() -> None:
+        async with grouping(double) as group:
+            first = await started(group, 1)
+            others = await started(group, 2, 3)
+            with pytest.raises(Unavailable):
+                await group.run(4)
+            double.may_go_on.set()
+            assert await asyncio.gather(*first, *others) == [2, 4, 6]
+
+    asyncio.run(scenario())
+
+
+class Halt(BaseException):
+    """What no call catches."""
+
+
+def halting(_: Sequence[int]) -> list[int | Exception]:
+    raise Halt
+
+
+def miscounting(_: Sequence[int]) -> list[int | Exception]:
+    return []
+
+
+@pytest.mark.parametrize("function", [halting, miscounting])
+def test_nobody_waits_for_ever_and_the_next_begins_anew(
+    function: Callable[[Sequence[int]], list[int | Exception]],
+) -> None:
+    async def scenario() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+        lane = Lane(1, "test")
+        lane.open()
+        group = Grouped(function, lane)
+        for _ in range(2):
+            answers = await asyncio.gather(group.run(1), group.run(2), return_exceptions=True)
+            assert [type(answer) for answer in answers] == [Unavailable] * 2
+        lane.close()
+
+    with suppress(Halt):
+        asyncio.run(scenario())
+
+
+def test_the_end_of_the_lane_is_an_answer() -> None:
+    double = Doubling()
+
+    async def scenario() -> list[int | BaseException]:
+        lane = Lane(1, "test")
+        lane.open()
+        group = Grouped(double, lane)
+        other = asyncio.create_task(lane.run(double.may_go_on.wait, 10))  # keeps the lane's thread
+        waiting = await started(group, 1, 2)
+        await asyncio.sleep(0)  # the call is in the lane's queue
+        lane.close()
+        double.may_go_on.set()
+        await other
+        return await asyncio.gather(*waiting, return_exceptions=True)
+
+    assert [type(answer) for answer in asyncio.run(scenario())] == [Unavailable] * 2
+    assert double.groups == []

@@ -254,35 +254,35 @@ def test_records_of_outputs_that_are_there_are_taken_along(tmp_path: Path) -> No
     assert names(tmp_path) == {*files, ".gitignore"}
 
 
-def test_much_is_not_read_at_once_and_what_is_known_is_not_read_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_at_once_is_for_what_needs_no_reading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tree, "_RACY_NS", 0)
-    root = write(tmp_path, {"Snakefile": "", "data": "x" * (1024**2 + 1)})
+    root = write(tmp_path, {"Snakefile": ""})
     looked_at = Tree(root)
     with pytest.raises(TakesLonger):
         looked_at.read(at_once=True)
-    whole = looked_at.read()
+    assert looked_at.read() == looked_at.read(at_once=True)
     write(root, {"Snakefile": "rule all: input: []"})
-    assert looked_at.read(at_once=True)[0] not in (whole[0], digest_of({}))
+    with pytest.raises(TakesLonger):
+        looked_at.read(at_once=True)
 
 
 def test_nobody_waits_for_another_s_reading_who_wants_it_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(tree, "_RACY_NS", 0)
     looked_at = Tree(write(tmp_path, {"Snakefile": ""}))
-    reading, may_go_on = threading.Event(), threading.Event()
+    begun, may_go_on = threading.Event(), threading.Event()
     refresh = looked_at._refresh
 
-    def slowly(most_bytes: int) -> None:
-        reading.set()
+    def slowly(*, reading: bool) -> None:
+        begun.set()
         assert may_go_on.wait(10)
-        refresh(most_bytes)
+        refresh(reading=reading)
 
     monkeypatch.setattr(looked_at, "_refresh", slowly)
     with ThreadPoolExecutor(1) as pool:
         other = pool.submit(looked_at.read)
-        assert reading.wait(10)
+        assert begun.wait(10)
         with pytest.raises(TakesLonger):
             looked_at.read(at_once=True)
         may_go_on.set()

@@ -1,7 +1,7 @@
 """Threads: the handlers are synchronous and run in the loop's own pool; what may take seconds runs in others.
 
 A re-run waits for its dry run, a submission from git for the clone, a download for a storage. In the common pool a few
-of them would make every other request wait.
+of them would make every other request wait. Submissions of the catalog's workflows have one thread, see grouped.py.
 """
 
 import asyncio
@@ -16,6 +16,7 @@ T = TypeVar("T")
 
 COMMON_THREADS = 12  # fewer than the store has connections
 SLOW_THREADS = 8
+SUBMIT_THREADS = 1  # what comes while it is busy is made together
 TRANSFER_THREADS = 16  # each reads one piece at a time: of that many downloads at once, and of more in turns
 
 
@@ -25,7 +26,7 @@ def set_common_pool() -> None:
 
 
 class Lane:
-    """Runs slow calls, at most ``threads`` at a time; the others wait for their turn."""
+    """Runs calls, at most ``threads`` at a time; the others wait for their turn."""
 
     def __init__(self, threads: int, name: str) -> None:
         self._threads = threads

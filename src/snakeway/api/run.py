@@ -1,5 +1,6 @@
 """Runs over HTTP: submit, list, look at, cancel, re-run, delete."""
 
+from asyncio import to_thread
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -28,10 +29,9 @@ from snakeway.api.submission import RerunRequest, RunRequest
 from snakeway.api.tracing import traceparent_of
 from snakeway.model.run import RunState
 from snakeway.rows import RunRow
-from snakeway.service.submissions import Asked
+from snakeway.service.submissions import Asked, NotTogether
 from snakeway.store.runs import RunFilter
 from snakeway.telemetry import SpanRef
-from snakeway.tree import TakesLonger
 
 BASE = "/api/v1"
 
@@ -177,10 +177,13 @@ class RunController(Controller):
         """
         del traceparent  # named for the document; what counts is the request's own span, if it has one
         asked = Asked(request.user, data.submission(), idempotency_key, traceparent_of(request.scope))
-        try:
-            made = await request.submissions.run(asked)
-        except TakesLonger:
+        if asked.submission.elsewhere:
             made = await request.slow_lane.run(commands.submissions.make_one, asked)
+        else:
+            try:
+                made = await request.submissions.run(asked)
+            except NotTogether:
+                made = await to_thread(commands.submissions.make_one, asked)
         headers = {"Location": f"{BASE}/runs/{made.run.id}"}
         return Response(Run.of(made.run), status_code=201 if made.new else 200, headers=headers)
 

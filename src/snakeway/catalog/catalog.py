@@ -62,7 +62,7 @@ class Catalog:
         Raises:
             WorkflowNotFound, InvalidWorkflow: it is not there, or broken.
             Unavailable: it is being edited all the time, or the snapshot cannot be written.
-            TakesLonger: it is wanted ``at_once``, but its files have yet to be read or copied.
+            TakesLonger: it is wanted ``at_once``, but files have to be read or copied, or another thread does that.
 
         """
         for _ in range(TRIES):
@@ -177,9 +177,9 @@ class Catalog:
         """Return the targets by name. One that is broken is there as well, with its ``error``."""
         return self._targets.all()
 
-    def target(self, name: str) -> Target:
-        """Return a target. Raises TargetNotFound, InvalidTarget."""
-        return self._targets.get(name)
+    def target(self, name: str, *, at_once: bool = False) -> Target:
+        """Return a target. Raises TargetNotFound, InvalidTarget, and TakesLonger as :meth:`pin`."""
+        return self._targets.get(name, at_once=at_once)
 
     def _names(self) -> list[str]:
         try:

@@ -53,22 +53,22 @@ class Targets:
         found = (self._look(name) for name in names)
         return [target for target in found if target is not None]
 
-    def get(self, name: str) -> Target:
-        """Return a target. Raises TargetNotFound, InvalidTarget."""
-        target = self._look(name) if is_name(name) else None
+    def get(self, name: str, *, at_once: bool = False) -> Target:
+        """Return a target. Raises TargetNotFound, InvalidTarget, and TakesLonger as :meth:`Tree.read`."""
+        target = self._look(name, at_once=at_once) if is_name(name) else None
         if target is None:
             raise TargetNotFound(not_found("target", name, self._folder, [target.name for target in self.all()]))
         if target.error is not None:
             raise InvalidTarget(f"target {name!r}: {target.error}")
         return target
 
-    def _look(self, name: str) -> Target | None:
+    def _look(self, name: str, *, at_once: bool = False) -> Target | None:
         folder = self._folder / name
         if not folder.is_dir():
             return None
         tree = self._trees.setdefault(name, Tree(folder, ignoring=False))
         try:
-            digest, index = tree.read()
+            digest, index = tree.read(at_once=at_once)
         except InvalidWorkflow as problem:
             return Target(name, "", "", folder, {}, error=problem.detail)
         known = self._known.get(name)

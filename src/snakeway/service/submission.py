@@ -39,6 +39,11 @@ class Submission:
     dry_run: bool = False
     webhooks: list[str] = field(default_factory=list)
 
+    @property
+    def elsewhere(self) -> bool:
+        """Whether the workflow is not the catalog's: it has to be fetched, or a stored version checked."""
+        return self.git_url is not None or self.bundle is not None
+
 
 @dataclass(frozen=True, slots=True)
 class Rerun:

@@ -177,13 +177,7 @@ def remove(tx: Transaction, run_id: str) -> None:
     tx.exec(delete(RunRow).where(col(RunRow.id) == run_id))
 
 
-def find_key(tx: Transaction, owner: str, key: str) -> IdempotencyRow | None:
+def of_key(tx: Transaction, owner: str, key: str) -> tuple[IdempotencyRow, RunRow] | None:
     """Return what an Idempotency-Key was used for."""
-    return tx.get(IdempotencyRow, (owner, key))
-
-
-def add_key(tx: Transaction, owner: str, key: str, request_digest: str, run_id: str) -> None:
-    """Remember an Idempotency-Key; raises IntegrityError when another transaction was first."""
-    tx.flush()
-    tx.add(IdempotencyRow(owner=owner, key=key, request_digest=request_digest, run_id=run_id, created_at=now()))
-    tx.flush()
+    query = select(IdempotencyRow, RunRow).join(RunRow, col(RunRow.id) == col(IdempotencyRow.run_id))
+    return tx.exec(query.where(col(IdempotencyRow.owner) == owner, col(IdempotencyRow.key) == key)).one_or_none()
