@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from snakeway import ids
 from snakeway.supervisor.process import (
     Identity,
     Liveness,
@@ -23,8 +24,13 @@ from snakeway.supervisor.process import (
 )
 from tests.support.waiting import wait_until
 
-MARKER = "SNAKEWAY_ATTEMPT_ID=test-of-processes"
 TITLE = "no process is called this"
+
+
+@pytest.fixture
+def marker() -> str:
+    """A variable that marks the processes of one test only: others run at the same time on this machine."""
+    return f"SNAKEWAY_ATTEMPT_ID=test-{ids.new_id()}"
 
 
 @pytest.fixture
@@ -71,34 +77,36 @@ def test_a_signal_for_another_life_of_the_pid_is_not_sent(leader: subprocess.Pop
     assert leader.wait(10) == -signal.SIGINT
 
 
-def test_what_left_the_session_is_found_by_its_environment() -> None:
-    name, _, value = MARKER.partition("=")
+def test_what_left_the_session_is_found_by_its_environment(marker: str) -> None:
+    name, _, value = marker.partition("=")
     script = "import subprocess as s, sys; s.Popen(['sleep','600'], start_new_session=True); s.Popen(['sleep','601'])"
     parent = subprocess.Popen([sys.executable, "-c", script], env={**os.environ, name: value}, start_new_session=True)
     session = identify(parent.pid)
     parent.wait(30)
-    found = wait_until(lambda: left_behind(session, MARKER, TITLE), timeout_s=10, what="two orphans")
-    assert len(found) == 2
-    assert kill_left_behind(session, MARKER, TITLE) == 2
-    assert left_behind(session, MARKER, TITLE) == []
+    wait_until(lambda: len(left_behind(session, marker, TITLE)) == 2, timeout_s=10, what="two orphans")
+    assert kill_left_behind(session, marker, TITLE) == 2
+    assert left_behind(session, marker, TITLE) == []
 
 
-def test_a_stranger_in_a_session_of_the_same_number_is_spared(leader: subprocess.Popen[bytes]) -> None:
-    identity = identify(leader.pid)
-    assert left_behind(identity, MARKER, TITLE) == []
-    assert left_behind(identity, MARKER, "sleep\x00600") == [leader.pid]
+def test_a_stranger_in_a_session_of_the_same_number_is_spared(marker: str) -> None:
+    name = f"sleeper-{ids.new_id()}"
+    with subprocess.Popen([name, "600"], executable="/bin/sleep", start_new_session=True) as leader:
+        identity = identify(leader.pid)
+        assert left_behind(identity, marker, TITLE) == []
+        assert left_behind(identity, marker, f"{name}\x00600") == [leader.pid]
+        leader.kill()
 
 
-def test_a_member_without_a_sign_goes_with_one_that_has_it() -> None:
-    name, _, value = MARKER.partition("=")
+def test_a_member_without_a_sign_goes_with_one_that_has_it(marker: str) -> None:
+    name, _, value = marker.partition("=")
     parent = subprocess.Popen(
         ["bash", "-c", "env -i sleep 602 & sleep 603 & exit"], env={**os.environ, name: value}, start_new_session=True
     )
     session = identify(parent.pid)
     parent.wait(30)
-    assert len(wait_until(lambda: left_behind(session, MARKER, TITLE), timeout_s=10, what="two orphans")) == 2
-    assert left_behind(dataclasses.replace(session, boot_id="other"), MARKER, TITLE) != []
-    assert kill_left_behind(session, MARKER, TITLE) == 2
+    wait_until(lambda: len(left_behind(session, marker, TITLE)) == 2, timeout_s=10, what="two orphans")
+    assert left_behind(dataclasses.replace(session, boot_id="other"), marker, TITLE) != []
+    assert kill_left_behind(session, marker, TITLE) == 2
 
 
 def test_the_lock_lives_as_long_as_its_holder(tmp_path: Path) -> None:
