@@ -47,6 +47,7 @@ def test_a_bad_submission_is_refused_with_words(
 
 
 SYNTAX_ERROR = 'rule all:\n    input: "a"\n    output "b"\n'
+EARLY_SYNTAX_ERROR = 'rule all:\n    input "a"\n'  # Snakemake dies of telling it
 MISSING_INPUT = 'rule all:\n    input: "not-there.txt"\n'
 PYTHON_ERROR = 'raise ValueError("the sample sheet is empty")\n'
 NO_TARGET = 'rule a:\n    output: "{x}.txt"\n    shell: "touch {output}"\n'
@@ -56,6 +57,7 @@ NO_TARGET = 'rule a:\n    output: "{x}.txt"\n    shell: "touch {output}"\n'
     ("snakefile", "said"),
     [
         (SYNTAX_ERROR, "SyntaxError"),
+        (EARLY_SYNTAX_ERROR, "Snakefile, line 2: Colon expected after keyword input."),
         (MISSING_INPUT, "not-there.txt"),
         (PYTHON_ERROR, "the sample sheet is empty"),
         (NO_TARGET, "wildcard"),

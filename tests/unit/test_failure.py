@@ -246,6 +246,52 @@ def test_complaints_are_judged(
     assert "\n" not in failure.summary
 
 
+CRASH = """
+  File "/env/snakemake/parser.py", line 233, in colon
+    self.error(f"Colon expected after keyword {self.keyword}.", token)
+
+  File "/env/snakemake/parser.py", line 181, in error
+    raise SyntaxError(msg, (self.snakefile.path, lineno(token), None, None))
+
+  File "/runs/x/workflow/Snakefile", line 2
+
+SyntaxError: Colon expected after keyword input.
+
+
+During handling of the above exception, another exception occurred:
+
+
+Traceback (most recent call last):
+
+  File "/env/snakemake/exceptions.py", line 184, in print_exception
+    format_exception_to_string(ex, linemaps),
+
+KeyError: 2
+"""
+
+
+def test_a_mistake_that_snakemake_dies_of_telling_is_told() -> None:
+    failure = complaint.of_log(CRASH)
+    assert failure is not None
+    assert failure.summary == "SyntaxError in file Snakefile, line 2: Colon expected after keyword input."
+    assert (failure.kind, failure.file, failure.line) == (K.INVALID_WORKFLOW, "/runs/x/workflow/Snakefile", 2)
+
+
+@pytest.mark.parametrize(
+    "log",
+    [
+        "",
+        "SyntaxError: in a job's own words\n",
+        CRASH.replace("print_exception", "run_job"),
+        CRASH.replace("During handling", "In spite"),
+        CRASH.replace("SyntaxError", "Complaint"),
+        "During handling of the above exception, print_exception",
+    ],
+)
+def test_another_log_tells_of_no_such_mistake(log: str) -> None:
+    assert complaint.of_log(log) is None
+
+
 MISSING = "Missing input files for rule a:\n  affected files:\n    s3://bucket/key (in storage)"
 
 

@@ -54,6 +54,9 @@ _KINDS: Mapping[str, FailureKind] = {
     ),
 }
 _PLACE = re.compile(r' in file "?(?P<file>[^"\n]{1,1024}?)"?, line (?P<line>\d{1,9})(?!\d)')
+# In a traceback of Python: the last line of an exception, and a place that is in no function.
+_CAUSE = re.compile(r"^(?P<exception>\w{1,100}(?:Error|Exception)): (?P<message>[^\n]{1,2000})", re.M)
+_LINE = re.compile(r'^ *File "(?P<file>[^"\n]{1,1024})", line (?P<line>\d{1,9})$', re.M)
 _PREFIX = re.compile(
     r"Error applying default storage provider s3\..{0,1000}? query (?P<query>.{1,1000}) is invalid", re.S
 )
@@ -116,6 +119,24 @@ def diagnose(exception: str, message: str, storage: StorageTrouble | None = None
         line=int(place["line"]) if place else None,
         suggestion={} if kind is FailureKind.LOCKED or kind in TRANSIENT else None,
     )
+
+
+def of_log(text: str) -> Failure | None:
+    """Judge a snakemake that died of telling an exception, by the end of its log; None if it is not that; pure.
+
+    Snakemake (9.27, `print_exception`) raises KeyError for a mistake in the first lines of a Snakefile, because it
+    knows no place of them yet. So no event tells of the mistake; Python's traceback does, as the exception before.
+    """
+    told, separator, after = text.rpartition("During handling of the above exception")
+    if not separator or "print_exception" not in after:
+        return None
+    causes = list(_CAUSE.finditer(told))
+    if not causes:
+        return None
+    exception, message = causes[-1]["exception"], causes[-1]["message"]
+    places = list(_LINE.finditer(told, 0, causes[-1].start()))
+    where = f' in file "{places[-1]["file"]}", line {places[-1]["line"]}' if places else ""
+    return diagnose(exception, f"{exception}{where}:\n{message}")
 
 
 def words(event: Mapping[str, Any]) -> str:

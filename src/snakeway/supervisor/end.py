@@ -27,12 +27,14 @@ def end(
     refused: str | None = None,
     books_until: datetime | None = None,
     cancelled: int | None = None,
+    crash: Failure | None = None,
 ) -> RunRow | None:
     """Move a held attempt to its end; None when the lease was lost meanwhile, and nothing was changed.
 
     ``exit_`` None means that its process is gone without a word; ``refused`` that none was started, and why;
     ``books_until`` how long a scheduler's books are to be asked about its jobs; ``cancelled`` how many of them its
-    snakemake had left in the scheduler, where they were cancelled, None if its jobs are in no scheduler.
+    snakemake had left in the scheduler, where they were cancelled, None if its jobs are in no scheduler;
+    ``crash`` what its snakemake died of, when no event tells that.
 
     Crash before the commit: the attempt is still held and its exit.json still there, so it is ended again. Crash after
     it: only the collecting of outputs is left, and ``collect_owner`` remembers that.
@@ -57,7 +59,7 @@ def end(
     if gates_only:
         error = gate_rules.sentence([(gate.name, gate.state, gate.decided_by, gate.comment) for gate in asked])
     elif not refused:
-        error, failure = _why(current, state, exit_, failed)
+        error, failure = _why(current, state, exit_, failed, crash)
     values: dict[str, Any] = {
         "ended_at": ended_at,
         "exit_code": exit_.exit_code if exit_ else None,
@@ -112,7 +114,7 @@ _FailedJobs = Sequence[tuple[str, str | None, dict[str, Any] | None]]
 
 
 def _why(
-    attempt: AttemptRow, state: AttemptState, exit_: Exit | None, failed: _FailedJobs
+    attempt: AttemptRow, state: AttemptState, exit_: Exit | None, failed: _FailedJobs, crash: Failure | None
 ) -> tuple[str | None, dict[str, Any] | None]:
     """Return in one or two sentences why the attempt did not succeed, and its failure unless jobs are to blame."""
     match state:
@@ -133,6 +135,8 @@ def _why(
         return str(attempt.failure["summary"])[:_SENTENCE_LENGTH], attempt.failure
     if attempt.error:
         return attempt.error[:_SENTENCE_LENGTH], None
+    if crash is not None:
+        return crash.summary, crash.to_json()
     code = exit_.exit_code if exit_ else None
     said = f"snakemake ended with exit code {code} before any job started; see the run's log."
     return said, Failure(FailureKind.UNKNOWN, said, exit_code=code, host=attempt.host).to_json()

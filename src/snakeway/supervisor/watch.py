@@ -10,7 +10,9 @@ from typing import Any
 
 from snakeway.directory import AttemptDirectory, read_json, run_directory
 from snakeway.errors import Unavailable
+from snakeway.model import complaint
 from snakeway.model.attempt import AttemptState, Exit, outcome
+from snakeway.model.failure import Failure
 from snakeway.model.job import Job
 from snakeway.owner import Owner, of_directory
 from snakeway.rows import AttemptRow, RunRow
@@ -33,7 +35,7 @@ from snakeway.supervisor.process import (
 from snakeway.supervisor.shim import title
 from snakeway.supervisor.stop import Graces
 from snakeway.targets import Diagnosis, scheduler_for
-from snakeway.wire import ENV_ATTEMPT, Event
+from snakeway.wire import ENV_ATTEMPT, Event, read_end
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +43,7 @@ _COUNTS = "jobs_total", "jobs_done", "jobs_failed"
 
 _CHUNKS_PER_LOOK = 4  # of events: one busy attempt must not keep the others waiting
 _MAX_LAUNCHES = 5
+_CRASH_BYTES = 64 * 1024  # of the end of a log, for a traceback
 _SHIM_ANSWERS_S = 10.0  # beyond the graces of the stop: then the shim is judged to be stuck
 
 # After that nothing appears any more in a scheduler of what snakemake was submitting when it was stopped or killed: a
@@ -247,11 +250,19 @@ class Watch:
             if exit_ is not None and exit_.exit_code is None:  # it ended with its last job, not with its snakemake
                 exit_ = replace(exit_, ended_at=utc_now().timestamp())
             books_until, cancelled = self._books_until(attempt), self._clusters.cancelled(attempt.id)
+        crash = self._crash(attempt, exit_) if orderly else None
         with self._store.write() as tx:
             recoveries = self._settings.max_recoveries
-            seen.run = end(tx, attempt, exit_, recoveries, books_until=books_until, cancelled=cancelled)
+            seen.run = end(tx, attempt, exit_, recoveries, books_until=books_until, cancelled=cancelled, crash=crash)
         seen.ended = True
         return seen
+
+    def _crash(self, attempt: AttemptRow, exit_: Exit | None) -> Failure | None:
+        """Return what snakemake died of, as its log says, when its events say nothing."""
+        if exit_ is None or not exit_.exit_code or attempt.failure or attempt.error:
+            return None
+        text = read_end(self._directory.log, _CRASH_BYTES, self._directory.root())
+        return complaint.of_log(text.decode(errors="replace"))
 
     def _books_until(self, attempt: AttemptRow) -> datetime | None:
         """Return how long a scheduler's books are to be asked about the attempt's jobs; None if there are no books."""
