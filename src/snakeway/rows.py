@@ -51,7 +51,7 @@ def _time(*, nullable: bool = True) -> Any:
 
 
 def _json(kind: type[dict[str, Any]] | type[list[Any]]) -> Any:
-    # Not the type itself as factory: pydantic reads its signature anew for every row, which took half of a row's time.
+    # Not the type itself as factory: pydantic reads its signature anew for every row, most of the time of a run's row.
     return Field(default_factory=lambda: kind(), sa_column=Column(JSON, nullable=False))
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import threading
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 import pytest
 
@@ -160,8 +160,7 @@ def test_nobody_waits_for_ever_and_the_next_begins_anew(
             assert [type(answer) for answer in answers] == [Unavailable] * 2
         lane.close()
 
-    with suppress(Halt):
-        asyncio.run(scenario())
+    asyncio.run(scenario())
 
 
 def test_the_end_of_the_lane_is_an_answer() -> None:
