@@ -7,16 +7,20 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from snakeway import ids
-from snakeway.telemetry import Result, SpanRef, Spans, attempt_ref, configured, job_ref, names, run_ref
+from snakeway.telemetry import Result, SpanRef, Spans, attempt_ref, configured, job_ref, names, run_ref, sender
 from snakeway.telemetry.metrics import Metrics
+from snakeway.telemetry.spans import CLOSE_S
 from tests.support.sink import Sink, running_sink
 from tests.support.telemetry import Span, decode_metrics, decode_spans
+from tests.support.unreliable import unreliable
+from tests.support.waiting import wait_until
 
 RUN, ATTEMPT = ids.new_id(), ids.new_id()
 CALLER = SpanRef(0xABC, 0xDEF)
@@ -60,6 +64,21 @@ def arrived(collector: Sink) -> list[Span]:
 
 def send_job(spans: Spans, job: int = 1, **more: object) -> None:
     spans.job(attempt_ref(RUN, ATTEMPT), ATTEMPT, job, 1, "align", 10, 20, Result.SUCCESS, **more)  # type: ignore[arg-type]
+
+
+def close_within(spans: Spans, limit_s: float, timeout_s: float = CLOSE_S) -> bool:
+    begun = time.monotonic()
+    sent = spans.close(timeout_s)
+    assert time.monotonic() - begun < limit_s
+    return sent
+
+
+@contextmanager
+def refusing(collector: Sink, monkeypatch: pytest.MonkeyPatch, times: int) -> Iterator[list[str]]:
+    """Have the collector answer so many requests with 429; yields what became of the requests so far."""
+    with unreliable(f"http://127.0.0.1:{collector.server_port}", "/v1/traces", ["refuse"] * times) as (url, happened):
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", url)
+        yield happened
 
 
 @given(REFS)
@@ -226,21 +245,43 @@ def test_the_environment_names_the_service(
     assert span.resource["host.name"]
 
 
-def close_within(spans: Spans, limit_s: float) -> bool:
-    begun = time.monotonic()
-    sent = spans.close()
-    assert time.monotonic() - begun < limit_s
-    return sent
-
-
 @pytest.mark.usefixtures("collector_that_is_down")
-def test_a_collector_that_is_down_costs_a_second_and_a_sentence(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_collector_that_is_down_is_not_waited_for(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sender, "GRACE_S", 60)
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "120")  # for which the SDK would try again
     said: list[str] = []
     spans = Spans(said.append)
     send_job(spans)
-    assert not close_within(spans, 2.5)
+    assert not close_within(spans, 20, timeout_s=60)
     assert said[0].startswith("spans are not sent: ")
     assert caplog.records == []
+
+
+def test_a_collector_that_goes_on_refusing_is_not_waited_for(collector: Sink, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sender, "GRACE_S", 60)
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "120")  # for which the SDK would try again
+    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "10")
+    said: list[str] = []
+    with refusing(collector, monkeypatch, 100) as refused:
+        spans = Spans(said.append)
+        send_job(spans)
+        wait_until(lambda: refused, timeout_s=30, what="the first spans to be refused")
+        assert not close_within(spans, 20, timeout_s=60)
+    assert said[0].startswith("spans are not sent: ")
+
+
+def test_a_collector_that_is_back_at_the_end_gets_everything(collector: Sink, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "10")
+    with refusing(collector, monkeypatch, 2) as refused:
+        spans = Spans()
+        send_job(spans)
+        # The next try is some 2 s away, which is longer than a collector in trouble gets.
+        wait_until(lambda: len(refused) == 2, timeout_s=30, what="spans to be refused twice")
+        send_job(spans, 2)
+        assert spans.close()
+    assert len(arrived(collector)) == 2
 
 
 @pytest.mark.usefixtures("collector_that_never_answers")
@@ -248,7 +289,7 @@ def test_a_collector_that_never_answers_costs_three_seconds() -> None:
     said: list[str] = []
     spans = Spans(said.append)
     send_job(spans)
-    assert not close_within(spans, 4.5)
+    assert not close_within(spans, 9)
     assert said == ["spans are not sent: the collector does not answer"]
 
 

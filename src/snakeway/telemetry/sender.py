@@ -4,6 +4,7 @@ import logging
 import os
 import platform
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
@@ -25,6 +26,7 @@ from snakeway.telemetry.spans import Attribute, Result, SpanRef
 QUEUE_SPANS = 65_536
 SEND_EVERY_MS = 1_000
 GRACE_S = 1.0  # at the end: time that a collector gets which has refused, or not answered, what was sent last
+LAST_TRY_S = 0.5  # of that, for one batch. Shorter than the SDK's first pause (0.8 s), so that it makes no second try
 
 _INT64 = 2**63
 _OTEL_LOGGER = logging.getLogger("opentelemetry")
@@ -85,20 +87,29 @@ class Sender:
         span.end(end_time=max(start, end))
 
     def close(self, timeout_s: float) -> bool:
-        """Send what is left, for at most ``timeout_s``; a collector in trouble gets `GRACE_S`.
+        """Send what is left, for at most ``timeout_s``; a collector in trouble gets one try of each batch.
+
+        One that refuses connections is so given up at once, and one that does not answer after `GRACE_S`.
 
         The SDK's own flush has no time limit and its shutdown waits for 30 s. So it runs in a thread which the end of
         the process cuts off; what was not sent by then is lost.
         """
-        done = threading.Event()
+        ended, news = threading.Event(), threading.Event()
+        self._trouble.announce(news)
 
         def finish() -> None:
             self._provider.shutdown()
-            done.set()
+            ended.set()
+            news.set()
 
         threading.Thread(target=finish, name="snakeway-spans-close", daemon=True).start()
-        grace_s = min(GRACE_S, timeout_s)
-        if done.wait(grace_s) or (not self._trouble.now and done.wait(timeout_s - grace_s)):
+        until = time.monotonic() + timeout_s
+        if news.wait(timeout_s) and not ended.is_set():  # trouble
+            self._exporter.hurry()
+            ended.wait(min(GRACE_S, until - time.monotonic()))
+            if not self._trouble.now:
+                ended.wait(until - time.monotonic())
+        if ended.is_set():
             _OTEL_LOGGER.removeHandler(self._trouble)
             _OTEL_LOGGER.propagate = True
             return not self._trouble.now
@@ -108,22 +119,40 @@ class Sender:
 
 
 class _Exporter(OTLPSpanExporter):
+    """Knows how each batch fared. The SDK's exporter tries a batch for 10 s, with pauses, and then drops it."""
+
     def __init__(self, trouble: "_Trouble") -> None:
         super().__init__()
         self._trouble = trouble
+        self._last: OTLPSpanExporter | None = None
         self._stopped = False
+        self._ending = threading.Lock()  # the SDK logs a warning when it is told twice to shut down
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         if self._stopped:
             return SpanExportResult.FAILURE
-        result = super().export(spans)
+        result = super().export(spans) if self._last is None else SpanExportResult.FAILURE
+        if result is not SpanExportResult.SUCCESS and self._last is not None:
+            result = self._last.export(spans)
         self._trouble.now = result is not SpanExportResult.SUCCESS
         return result
 
+    def hurry(self) -> None:
+        """From now on try each batch once. A batch whose next try is being waited for is tried at once."""
+        with self._ending:
+            if not self._stopped:
+                self._last = OTLPSpanExporter(timeout=LAST_TRY_S)
+                super().shutdown()  # type: ignore[no-untyped-call]
+
     def shutdown(self) -> None:
-        if not self._stopped:  # the SDK logs a warning when it is told twice
+        with self._ending:
+            if self._stopped:
+                return
             self._stopped = True
-            super().shutdown()  # type: ignore[no-untyped-call]
+            if self._last is None:
+                super().shutdown()  # type: ignore[no-untyped-call]
+            else:
+                self._last.shutdown()  # type: ignore[no-untyped-call]
 
 
 class _Trouble(logging.Handler):
@@ -133,9 +162,18 @@ class _Trouble(logging.Handler):
         super().__init__(logging.WARNING)
         self.now = False
         self._complain = complain
+        self._news: threading.Event | None = None
+
+    def announce(self, news: threading.Event) -> None:
+        """Set ``news`` if there is trouble, now or later."""
+        self._news = news
+        if self.now:
+            news.set()
 
     def emit(self, record: logging.LogRecord) -> None:
         self.now = True
+        if self._news is not None:
+            self._news.set()
         if record.levelno >= logging.ERROR:
             self.tell(record.getMessage())
 
