@@ -68,8 +68,11 @@ def make(name: str) -> str:
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table; texts are in one line each."""
-    lines = [headings, ["---"] * len(headings), *rows]
+    """Return a table; texts are in one line each. Raises ValueError if there is nothing to tell."""
+    told = list(rows)
+    if not told:
+        raise ValueError(f"a table of {', '.join(headings)} without rows")
+    lines = [headings, ["---"] * len(headings), *told]
     return "\n".join(f"| {' | '.join(cell.replace('|', '&#124;') for cell in line)} |" for line in lines)
 
 
@@ -173,8 +176,8 @@ def _option(names_: str, meaning: str) -> str:
 
 def exit_codes() -> str:
     """All exit codes of the command line."""
-    found = re.findall(r"^    (\d+) +(.+)$", failures.__doc__ or "", re.MULTILINE)
-    return table(("Code", "Meaning"), [(number, _sentence(meaning)) for number, meaning in found])
+    found = re.findall(r"^(\d[\d, ]*?) {2,}(.+)$", inspect.cleandoc(failures.__doc__ or ""), re.MULTILINE)
+    return table(("Code", "Meaning"), [(numbers, _sentence(meaning)) for numbers, meaning in found])
 
 
 def routes() -> str:

@@ -131,6 +131,11 @@ class TestCatalog:
         server.on("GET", "/workflows/x", reply(workflow(schema=schema, defaults=defaults)))
         assert call("workflows", "x")[1] == lines
 
+    def test_a_broken_one_says_what_is_wrong(self, server: StandIn, call: Call) -> None:
+        broken = workflow(schema=None, defaults={}, error="config.yaml, line 3: broken")
+        server.on("GET", "/workflows/x", reply(broken))
+        assert call("workflows", "x")[1:] == ("", "The workflow is broken: config.yaml, line 3: broken\n")
+
     def test_targets(self, server: StandIn, call: Call) -> None:
         server.on("GET", "/targets", page(target(), target(name="slurm", executor="slurm", error="no such file")))
         assert call("targets")[1] == "local\tlocal\tThis machine.\t\nslurm\tslurm\tThis machine.\tno such file\n"

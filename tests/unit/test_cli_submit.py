@@ -158,6 +158,13 @@ class TestRerun:
         assert (code, out) == (0, "")
         assert "MissingInputException" in err
 
+    def test_a_dry_run_without_a_plan_has_failed(self, server: StandIn, call: Call) -> None:
+        made = attempt(number=2, dry_run=True, plan=None, state="failed", error="MissingInputException in rule fit")
+        server.on("POST", f"{BASE}/rerun", reply({"run": run(), "attempt": made}, 202))
+        code, out, err = call("rerun", RUN_ID, "--dry-run")
+        assert (code, out) == (1, "")
+        assert "MissingInputException" in err
+
     def test_nothing_to_do(self, server: StandIn, call: Call, terminal: None) -> None:
         made = attempt(number=2, plan={"total": 0, "by_rule": {}, "jobs": [], "truncated": False})
         server.on("POST", f"{BASE}/rerun", reply({"run": run(), "attempt": made}, 202))

@@ -19,6 +19,8 @@ import yaml
 
 from snakeway import cli, directory, wire
 from snakeway.api.problems import EVERY_KIND
+from snakeway.cli import failures, gate, output, watch
+from snakeway.errors import every_error
 from snakeway.model import attempt
 from snakeway.model.failure import Failure, FailureKind
 from snakeway.settings import Settings
@@ -87,6 +89,15 @@ def test_every_event_and_member_is_described() -> None:
         told.setdefault(type_, set()).update(re.findall(r"[a-z_]+", members))
     assert told.keys() == {type_.value for type_ in wire.EventType}
     assert {type_: set(_ROW.findall(section("reference/events.md", type_))) for type_ in told} == told
+
+
+def test_every_exit_code_is_described() -> None:
+    named = {failures.OK, failures.FAILED, failures.INVALID, failures.CANCELLED, failures.INTERRUPTED}
+    of_errors = {failures.exit_code(cls("")) for cls in every_error()}
+    of_runs = set(watch.BY_STATE.values())
+    elsewhere = {output.CLOSED_PIPE, gate.WAITING, gate.REJECTED}
+    told = re.findall(r"^\| ([\d, ]+) \| \S", section("reference/cli.md", "Exit codes"), re.MULTILINE)
+    assert {int(code) for codes in told for code in codes.split(",")} == named | of_errors | of_runs | elsewhere
 
 
 def test_every_kind_of_failure_is_described() -> None:

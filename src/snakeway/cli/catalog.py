@@ -77,10 +77,13 @@ def workflows(
         output.document(workflow)
         return
     if output.is_terminal():
-        output.facts((key, workflow[key]) for key in ("name", "description", "digest", "source", "error"))
+        output.facts((key, workflow[key]) for key in ("name", "description", "digest", "source"))
         output.write("\n")
     found_keys = list(keys(workflow["schema"] or {}, workflow["defaults"]))
-    output.table(_KEYS, found_keys, empty="The workflow has no configuration.")
+    if workflow["error"]:
+        output.hint(f"The workflow is broken: {output.clean(workflow['error'])}")
+    if found_keys or not workflow["error"]:
+        output.table(_KEYS, found_keys, empty="The workflow has no configuration.")
 
 
 def targets(as_json: options.Json = False) -> None:

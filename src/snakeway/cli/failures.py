@@ -4,7 +4,7 @@
 1    the followed run failed, or the command failed in a way that has no code of its own
 2    the command line or the request is not valid
 3    the followed run was cancelled
-4    there is no such run, job, artifact, workflow ...
+4    there is no such run, job, artifact, workflow or target
 5    the server cannot be reached, or something that it needs does not answer
 6    no token, a wrong one, or not allowed
 7    not possible in this state: the run is still active, has ended, the idempotency key was used

@@ -13,6 +13,7 @@ import typer
 
 from snakeway.cli import complete, follow, inputs, options, output, values
 from snakeway.cli.connect import connect, find_run, short
+from snakeway.cli.failures import FAILED
 from snakeway.cli.output import Column
 from snakeway.errors import Invalid, InvalidTarget, InvalidWorkflow, TargetNotFound, WorkflowNotFound
 from snakeway.model.attempt import ENDED
@@ -166,6 +167,8 @@ def rerun(
             output.document({"run": answer["run"], "attempt": attempt})
         elif not as_json and not quiet:
             show_plan(attempt)
+        if dry_run and attempt["plan"] is None:
+            raise typer.Exit(FAILED)  # what was asked for is not there
         if watch:
             after = f"{attempt['number']}:0"  # the attempts before are history
             code = follow.follow(client, answer["run"], after=after, as_json=as_json, quiet=quiet, beside_result=True)

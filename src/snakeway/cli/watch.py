@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from snakeway.client import Run, StreamEvent
 
 _SUCCEEDED, _FAILED, _CANCELLED, _PAUSED = 0, 1, 3, 8
-_BY_STATE = {"succeeded": _SUCCEEDED, "cancelled": _CANCELLED, "paused": _PAUSED}
+# Exit codes; a state that is not here is none that a run should end in.
+BY_STATE = {"succeeded": _SUCCEEDED, "cancelled": _CANCELLED, "paused": _PAUSED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ class Watch:
 
     def exit_code(self) -> int:
         """Return the exit code that the run's state means."""
-        return _BY_STATE.get(self.run["state"], _FAILED)
+        return BY_STATE.get(self.run["state"], _FAILED)
 
     def active(self) -> list[Job]:
         """Return the jobs that run or wait on a cluster: running ones first, the longest running before the others."""
