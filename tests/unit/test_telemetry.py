@@ -5,21 +5,21 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 
 from snakeway import ids
 from snakeway.telemetry import Result, SpanRef, Spans, attempt_ref, configured, job_ref, names, run_ref, sender
 from snakeway.telemetry.metrics import Metrics
 from snakeway.telemetry.spans import CLOSE_S
-from tests.support.sink import Sink, running_sink
+from tests.support.sink import RETRY_AFTER_S, Sink, running_sink
 from tests.support.telemetry import Span, decode_metrics, decode_spans
-from tests.support.unreliable import unreliable
 from tests.support.waiting import wait_until
 
 RUN, ATTEMPT = ids.new_id(), ids.new_id()
@@ -53,6 +53,12 @@ def collector_that_never_answers(monkeypatch: pytest.MonkeyPatch) -> Iterator[No
         yield
 
 
+@pytest.fixture
+def one_span_in_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "10")
+    monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "1")
+
+
 def arrived(collector: Sink) -> list[Span]:
     return [
         span
@@ -71,14 +77,6 @@ def close_within(spans: Spans, limit_s: float, timeout_s: float = CLOSE_S) -> bo
     sent = spans.close(timeout_s)
     assert time.monotonic() - begun < limit_s
     return sent
-
-
-@contextmanager
-def refusing(collector: Sink, monkeypatch: pytest.MonkeyPatch, times: int) -> Iterator[list[str]]:
-    """Have the collector answer so many requests with 429; yields what became of the requests so far."""
-    with unreliable(f"http://127.0.0.1:{collector.server_port}", "/v1/traces", ["refuse"] * times) as (url, happened):
-        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", url)
-        yield happened
 
 
 @given(REFS)
@@ -220,7 +218,7 @@ def test_ten_thousand_spans_arrive(collector: Sink) -> None:
     spans = Spans()
     for job in range(10_000):
         send_job(spans, job)
-    assert spans.close(timeout_s=60)
+    assert close_within(spans, 50, timeout_s=60)
     assert len({span.span_id for span in arrived(collector)}) == 10_000
 
 
@@ -245,43 +243,130 @@ def test_the_environment_names_the_service(
     assert span.resource["host.name"]
 
 
-@pytest.mark.usefixtures("collector_that_is_down")
-def test_a_collector_that_is_down_is_not_waited_for(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def patient_sdk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The SDK tries for so long that it takes a pause of `RETRY_AFTER_S`."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", str(4 * RETRY_AFTER_S))
+
+
+@pytest.fixture
+def no_time_runs_out(patient_sdk: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A collector in trouble gets a minute at the end: whoever waits is seen to wait."""
     monkeypatch.setattr(sender, "GRACE_S", 60)
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "120")  # for which the SDK would try again
+
+
+@pytest.mark.usefixtures("collector_that_is_down", "no_time_runs_out")
+def test_a_collector_that_is_down_is_not_waited_for(caplog: pytest.LogCaptureFixture) -> None:
     said: list[str] = []
     spans = Spans(said.append)
-    send_job(spans)
+    for job in range(3_000):
+        send_job(spans, job)
     assert not close_within(spans, 20, timeout_s=60)
-    assert said[0].startswith("spans are not sent: ")
+    assert said == ["spans are not sent: the collector does not answer"]
     assert caplog.records == []
 
 
-def test_a_collector_that_goes_on_refusing_is_not_waited_for(collector: Sink, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sender, "GRACE_S", 60)
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "120")  # for which the SDK would try again
-    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "10")
+@pytest.mark.usefixtures("no_time_runs_out", "one_span_in_a_batch")
+def test_a_collector_that_goes_on_refusing_is_not_waited_for(collector: Sink) -> None:
+    collector.refusals = [503] * 1000
     said: list[str] = []
-    with refusing(collector, monkeypatch, 100) as refused:
-        spans = Spans(said.append)
-        send_job(spans)
-        wait_until(lambda: refused, timeout_s=30, what="the first spans to be refused")
-        assert not close_within(spans, 20, timeout_s=60)
-    assert said[0].startswith("spans are not sent: ")
+    spans = Spans(said.append)
+    send_job(spans)
+    wait_until(lambda: len(collector.refused) >= 1, timeout_s=30, what="the first span to be refused")
+    for job in range(2, 100):
+        send_job(spans, job)
+    assert not close_within(spans, 20, timeout_s=60)
+    assert len(collector.refused) < 10, "nothing is sent any more after the last try"
+    assert said == ["spans are not sent: the collector answers: Service Unavailable"]
 
 
-def test_a_collector_that_is_back_at_the_end_gets_everything(collector: Sink, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "10")
-    with refusing(collector, monkeypatch, 2) as refused:
-        spans = Spans()
-        send_job(spans)
-        # The next try is some 2 s away, which is longer than a collector in trouble gets.
-        wait_until(lambda: len(refused) == 2, timeout_s=30, what="spans to be refused twice")
-        send_job(spans, 2)
-        assert spans.close()
+@pytest.mark.usefixtures("no_time_runs_out", "one_span_in_a_batch")
+def test_a_collector_that_is_back_at_the_end_gets_everything(collector: Sink, caplog: pytest.LogCaptureFixture) -> None:
+    collector.refusals = [503]
+    said: list[str] = []
+    spans = Spans(said.append)
+    send_job(spans)
+    wait_until(lambda: len(collector.refused) == 1, timeout_s=30, what="the span to be refused")
+    send_job(spans, 2)
+    assert close_within(spans, RETRY_AFTER_S - 10, timeout_s=60)
     assert len(arrived(collector)) == 2
+    assert (said, caplog.records) == ([], [])
+
+
+@pytest.mark.usefixtures("no_time_runs_out", "one_span_in_a_batch")
+@pytest.mark.parametrize("status", [429, 503])
+def test_one_refusal_at_the_end_loses_nothing(status: int, collector: Sink) -> None:
+    collector.answering.clear()
+    collector.refusals = [status]
+    said: list[str] = []
+    spans = Spans(said.append)
+    for job in range(3):
+        send_job(spans, job)
+    threading.Timer(0.3, collector.answering.set).start()  # by then it is the end
+    assert close_within(spans, 20, timeout_s=60)
+    assert len(arrived(collector)) == 3
+    assert said == []
+
+
+@pytest.mark.usefixtures("one_span_in_a_batch")
+def test_what_was_lost_at_the_end_is_told_though_the_rest_was_taken(collector: Sink) -> None:
+    collector.answering.clear()
+    collector.refusals = [400]
+    said: list[str] = []
+    spans = Spans(said.append)
+    for job in range(3):
+        send_job(spans, job)
+    threading.Timer(0.3, collector.answering.set).start()
+    assert not close_within(spans, 20, timeout_s=60)
+    assert len(arrived(collector)) == 2
+    assert said == ["spans are not sent: Failed to export spans batch code: 400, reason: Bad Request"]
+
+
+@pytest.mark.usefixtures("one_span_in_a_batch")
+def test_what_is_lost_on_the_way_is_told_once_and_at_once(collector: Sink) -> None:
+    collector.refusals = [400, 400]
+    said: list[str] = []
+    spans = Spans(said.append)
+    for job in range(2):
+        send_job(spans, job)
+    wait_until(lambda: len(collector.refused) == 2 and said, timeout_s=30, what="two refusals, and to be told")
+    send_job(spans, 3)
+    assert spans.close(), "what was left then was taken"
+    assert len(arrived(collector)) == 1
+    assert said == ["spans are not sent: Failed to export spans batch code: 400, reason: Bad Request"]
+
+
+def test_trouble_with_metrics_is_none_with_spans(collector: Sink) -> None:
+    said: list[str] = []
+    spans = Spans(said.append)
+    send_job(spans)
+    logging.getLogger(OTLPMetricExporter.__module__).error("Failed to export metrics batch")
+    assert spans.close()
+    assert said == []
+    assert len(arrived(collector)) == 1
+
+
+@pytest.mark.usefixtures("one_span_in_a_batch")
+def test_a_slow_collector_is_waited_for(collector: Sink, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sender, "GRACE_S", 0.01)
+    collector.answering.clear()
+    spans = Spans(print)
+    send_job(spans)
+    threading.Timer(0.3, collector.answering.set).start()
+    assert close_within(spans, 20, timeout_s=60)
+    assert len(arrived(collector)) == 1
+
+
+@pytest.mark.usefixtures("patient_sdk", "one_span_in_a_batch")
+def test_a_collector_that_refused_and_then_says_nothing_gets_the_grace(collector: Sink) -> None:
+    collector.refusals = [503]
+    said: list[str] = []
+    spans = Spans(said.append)
+    send_job(spans)
+    wait_until(lambda: len(collector.refused) == 1, timeout_s=30, what="the span to be refused")
+    collector.answering.clear()
+    assert not close_within(spans, 20, timeout_s=60)
+    assert said == ["spans are not sent: the collector answers: Service Unavailable"]
 
 
 @pytest.mark.usefixtures("collector_that_never_answers")
@@ -289,7 +374,9 @@ def test_a_collector_that_never_answers_costs_three_seconds() -> None:
     said: list[str] = []
     spans = Spans(said.append)
     send_job(spans)
+    begun = time.monotonic()
     assert not close_within(spans, 9)
+    assert time.monotonic() - begun >= CLOSE_S, "a slow one gets so long"
     assert said == ["spans are not sent: the collector does not answer"]
 
 

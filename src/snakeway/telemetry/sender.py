@@ -4,7 +4,6 @@ import logging
 import os
 import platform
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
@@ -14,7 +13,7 @@ from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.id_generator import IdGenerator
 
 from snakeway import __version__
@@ -26,10 +25,11 @@ from snakeway.telemetry.spans import Attribute, Result, SpanRef
 QUEUE_SPANS = 65_536
 SEND_EVERY_MS = 1_000
 GRACE_S = 1.0  # at the end: time that a collector gets which has refused, or not answered, what was sent last
-LAST_TRY_S = 0.5  # of that, for one batch. Shorter than the SDK's first pause (0.8 s), so that it makes no second try
 
 _INT64 = 2**63
+_SILENT = "the collector does not answer"
 _OTEL_LOGGER = logging.getLogger("opentelemetry")
+_LOGGERS = (OTLPSpanExporter.__module__, "opentelemetry.sdk._shared_internal")  # that of metrics is none of ours
 
 
 def resource() -> Resource:
@@ -42,11 +42,11 @@ class Sender:
     """Queues finished spans and sends them from a thread of its own."""
 
     def __init__(self, complain: Callable[[str], None] | None) -> None:
-        self._trouble = _Trouble(complain)
-        _OTEL_LOGGER.addHandler(self._trouble)
+        self._exporter = _Exporter(complain)
+        self._listener = _Listener(self._exporter)
+        _OTEL_LOGGER.addHandler(self._listener)
         if complain is not None:
             _OTEL_LOGGER.propagate = False  # else every batch that fails would be several lines in snakemake's log
-        self._exporter = _Exporter(self._trouble)
         self._ids = _GivenIds()
         self._provider = TracerProvider(
             resource=resource(),
@@ -87,99 +87,115 @@ class Sender:
         span.end(end_time=max(start, end))
 
     def close(self, timeout_s: float) -> bool:
-        """Send what is left, for at most ``timeout_s``; a collector in trouble gets one try of each batch.
+        """Send what is left, for at most ``timeout_s``; return whether the collector has taken all of it.
 
-        One that refuses connections is so given up at once, and one that does not answer after `GRACE_S`.
+        One that refuses is not waited for. One that has not answered before, and does not now, gets `GRACE_S`.
 
         The SDK's own flush has no time limit and its shutdown waits for 30 s. So it runs in a thread which the end of
         the process cuts off; what was not sent by then is lost.
         """
-        ended, news = threading.Event(), threading.Event()
-        self._trouble.announce(news)
+        ended = threading.Event()
 
         def finish() -> None:
             self._provider.shutdown()
             ended.set()
-            news.set()
 
+        self._exporter.hurry()
         threading.Thread(target=finish, name="snakeway-spans-close", daemon=True).start()
-        until = time.monotonic() + timeout_s
-        if news.wait(timeout_s) and not ended.is_set():  # trouble
-            self._exporter.hurry()
-            ended.wait(min(GRACE_S, until - time.monotonic()))
-            if not self._trouble.now:
-                ended.wait(until - time.monotonic())
+        grace_s = min(GRACE_S, timeout_s)
+        if not ended.wait(grace_s) and not self._exporter.trouble:
+            ended.wait(timeout_s - grace_s)
+        sent = ended.is_set() and not self._exporter.lost
+        if not sent:
+            self._exporter.complain(self._exporter.lost or self._exporter.trouble or _SILENT)
         if ended.is_set():
-            _OTEL_LOGGER.removeHandler(self._trouble)
+            _OTEL_LOGGER.removeHandler(self._listener)
             _OTEL_LOGGER.propagate = True
-            return not self._trouble.now
-        self._trouble.tell("the collector does not answer")
-        self._exporter.shutdown()  # ends the wait between two tries
-        return False
+        else:
+            self._exporter.shutdown()  # the SDK's thread then has nothing more to do
+        return sent
 
 
-class _Exporter(OTLPSpanExporter):
-    """Knows how each batch fared. The SDK's exporter tries a batch for 10 s, with pauses, and then drops it."""
+class _Exporter(SpanExporter):
+    """Sends a batch as the SDK does: for 10 s, with longer and longer pauses, and then drops it.
 
-    def __init__(self, trouble: "_Trouble") -> None:
-        super().__init__()
-        self._trouble = trouble
-        self._last: OTLPSpanExporter | None = None
-        self._stopped = False
-        self._ending = threading.Lock()  # the SDK logs a warning when it is told twice to shut down
-
-    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        if self._stopped:
-            return SpanExportResult.FAILURE
-        result = super().export(spans) if self._last is None else SpanExportResult.FAILURE
-        if result is not SpanExportResult.SUCCESS and self._last is not None:
-            result = self._last.export(spans)
-        self._trouble.now = result is not SpanExportResult.SUCCESS
-        return result
-
-    def hurry(self) -> None:
-        """From now on try each batch once. A batch whose next try is being waited for is tried at once."""
-        with self._ending:
-            if not self._stopped:
-                self._last = OTLPSpanExporter(timeout=LAST_TRY_S)
-                super().shutdown()  # type: ignore[no-untyped-call]
-
-    def shutdown(self) -> None:
-        with self._ending:
-            if self._stopped:
-                return
-            self._stopped = True
-            if self._last is None:
-                super().shutdown()  # type: ignore[no-untyped-call]
-            else:
-                self._last.shutdown()  # type: ignore[no-untyped-call]
-
-
-class _Trouble(logging.Handler):
-    """Knows from the SDK's log messages whether the collector takes what is sent, and tells the first failure."""
+    At the end no pause is waited for: the batch gets one more try at once, by another exporter, because only its
+    shutdown ends the pause of one. If that has to pause too, the collector refuses, and nothing more is sent.
+    """
 
     def __init__(self, complain: Callable[[str], None] | None) -> None:
-        super().__init__(logging.WARNING)
-        self.now = False
+        self.trouble = ""  # why the collector has not taken what was sent last
+        self.lost = ""  # why something of what was left at the end is lost
         self._complain = complain
-        self._news: threading.Event | None = None
+        self._closing = False
+        self._exporters = [OTLPSpanExporter(), OTLPSpanExporter()]
+        self._sending = self._exporters[0]
+        self._ended: list[OTLPSpanExporter] = []
+        self._ending = threading.Lock()
 
-    def announce(self, news: threading.Event) -> None:
-        """Set ``news`` if there is trouble, now or later."""
-        self._news = news
-        if self.now:
-            news.set()
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        for exporter in self._exporters:
+            if exporter not in self._ended:
+                self._sending = exporter
+                if exporter.export(spans) is SpanExportResult.SUCCESS:
+                    self.trouble = ""
+                    return SpanExportResult.SUCCESS
+                if exporter not in self._ended:  # the collector has refused for good, or for all of the 10 s
+                    break
+        self.trouble = self.lost = self.trouble or "the collector does not take them"
+        return SpanExportResult.FAILURE
+
+    def paused(self, why: str) -> None:
+        """Note that the batch being sent waits for its next try; at the end it does not wait."""
+        self.trouble = why
+        if self._closing:
+            self._end(self._sending)
+
+    def dropped(self, why: str) -> None:
+        """Note that a batch is lost; it is told at once, but at the end, where another try may follow."""
+        self.trouble = self.trouble or why
+        if not self._closing:
+            self.complain(self.trouble)
+
+    def complain(self, why: str) -> None:
+        """Tell, the first time, that spans are lost."""
+        tell, self._complain = self._complain, None
+        if tell is not None:
+            tell(f"spans are not sent: {why}")
+
+    def hurry(self) -> None:
+        """From now on wait for no pause, also not for one that has begun."""
+        self.lost = ""
+        self._closing = True
+        if self.trouble:
+            self._end(self._exporters[0])
+
+    def shutdown(self) -> None:
+        for exporter in self._exporters:
+            self._end(exporter)
+
+    def _end(self, exporter: OTLPSpanExporter) -> None:
+        with self._ending:
+            if exporter not in self._ended:  # the SDK logs a warning when it is told twice
+                self._ended.append(exporter)
+                exporter.shutdown()  # type: ignore[no-untyped-call]
+
+
+class _Listener(logging.Handler):
+    """Learns from the SDK's log messages, as nothing else tells, what becomes of a batch while it is being sent."""
+
+    def __init__(self, exporter: _Exporter) -> None:
+        super().__init__(logging.WARNING)
+        self._exporter = exporter
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.now = True
-        if self._news is not None:
-            self._news.set()
+        if not record.name.startswith(_LOGGERS):
+            return
         if record.levelno >= logging.ERROR:
-            self.tell(record.getMessage())
-
-    def tell(self, text: str) -> None:
-        if self._complain is not None:
-            self._complain(f"spans are not sent: {text}")
+            self._exporter.dropped(record.getMessage())
+        elif str(record.msg).startswith("Transient error") and isinstance(record.args, tuple):
+            why = record.args[0]  # what went wrong with the connection, or the words of a status such as 503
+            self._exporter.paused(f"the collector answers: {why}" if isinstance(why, str) else _SILENT)
 
 
 class _GivenIds(IdGenerator):
