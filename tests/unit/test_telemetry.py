@@ -276,7 +276,7 @@ def test_a_collector_that_goes_on_refusing_is_not_waited_for(collector: Sink) ->
     for job in range(2, 100):
         send_job(spans, job)
     assert not close_within(spans, 20, timeout_s=60)
-    assert len(collector.refused) < 10, "nothing is sent any more after the last try"
+    assert len(collector.refused) < 5, "nothing is sent any more after the last try"
     assert said == ["spans are not sent: the collector answers: Service Unavailable"]
 
 
@@ -293,9 +293,14 @@ def test_a_collector_that_is_back_at_the_end_gets_everything(collector: Sink, ca
     assert (said, caplog.records) == ([], [])
 
 
-@pytest.mark.usefixtures("no_time_runs_out", "one_span_in_a_batch")
+@pytest.mark.usefixtures("one_span_in_a_batch")
+@pytest.mark.parametrize("timeout", ["10", str(4 * RETRY_AFTER_S)], ids=["no pause is so long", "pause"])
 @pytest.mark.parametrize("status", [429, 503])
-def test_one_refusal_at_the_end_loses_nothing(status: int, collector: Sink) -> None:
+def test_one_refusal_at_the_end_loses_nothing(
+    status: int, timeout: str, collector: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sender, "GRACE_S", 60)
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", timeout)
     collector.answering.clear()
     collector.refusals = [status]
     said: list[str] = []
@@ -329,11 +334,49 @@ def test_what_is_lost_on_the_way_is_told_once_and_at_once(collector: Sink) -> No
     spans = Spans(said.append)
     for job in range(2):
         send_job(spans, job)
-    wait_until(lambda: len(collector.refused) == 2 and said, timeout_s=30, what="two refusals, and to be told")
     send_job(spans, 3)
-    assert spans.close(), "what was left then was taken"
-    assert len(arrived(collector)) == 1
+    wait_until(lambda: collector.requests.qsize() == 1, timeout_s=30, what="the third span to be taken")
+    assert len(said) == 1
+    assert not spans.close()
     assert said == ["spans are not sent: Failed to export spans batch code: 400, reason: Bad Request"]
+
+
+@pytest.mark.usefixtures("one_span_in_a_batch")
+def test_refusals_on_the_way_do_not_end_the_sending(collector: Sink) -> None:
+    collector.refusals = [503, 503]
+    spans = Spans(print)
+    for job in range(3):
+        send_job(spans, job)
+    wait_until(lambda: collector.requests.qsize() == 1, timeout_s=30, what="the third span to be taken")
+    assert not spans.close()
+
+
+@pytest.mark.usefixtures("one_span_in_a_batch")
+def test_trouble_that_comes_again_is_told_again(collector: Sink) -> None:
+    said: list[str] = []
+    spans = Spans(said.append)
+    for number in (1, 2):
+        collector.refusals = [400]
+        send_job(spans)
+        wait_until(lambda told=number: len(said) == told, timeout_s=30, what="to be told")
+        send_job(spans)
+        wait_until(lambda taken=number: collector.requests.qsize() == taken, timeout_s=30, what="a span to be taken")
+    assert not spans.close()
+    assert len(said) == 2
+
+
+@pytest.mark.usefixtures("one_span_in_a_batch")
+def test_refusals_here_and_there_at_the_end_lose_nothing(collector: Sink) -> None:
+    collector.answering.clear()
+    collector.refusals = [503, 200, 200, 429, 200, 200, 503]
+    said: list[str] = []
+    spans = Spans(said.append)
+    for job in range(20):
+        send_job(spans, job)
+    threading.Timer(0.3, collector.answering.set).start()
+    assert close_within(spans, 20, timeout_s=60)
+    assert len(arrived(collector)) == 20
+    assert said == []
 
 
 def test_trouble_with_metrics_is_none_with_spans(collector: Sink) -> None:

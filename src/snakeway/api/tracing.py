@@ -3,6 +3,7 @@
 Without a collector there is no span of the request, and a run hangs below whatever the caller sent.
 """
 
+import logging
 import secrets
 import time
 
@@ -11,6 +12,8 @@ from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from snakeway.telemetry import SpanRef, Spans
+
+log = logging.getLogger(__name__)
 
 UNTRACED = "untraced"  # opt of the routes that machines ask every few seconds
 CLOSE_S = 2.0
@@ -36,7 +39,7 @@ class RequestSpans(ASGIMiddleware):
     """Sends a span of each request; only installed when a collector is configured."""
 
     def __init__(self) -> None:
-        self._spans = Spans()
+        self._spans = Spans(log.warning)
 
     def open(self) -> None:
         """Get ready to send."""

@@ -165,7 +165,7 @@ def rerun(
         watch = watch and not dry_run  # the plan is all that a dry run has to show
         if as_json and not watch:
             output.document({"run": answer["run"], "attempt": attempt})
-        elif not as_json and not quiet:
+        elif not as_json and not (quiet and attempt["plan"]):
             show_plan(attempt)
         if dry_run and attempt["plan"] is None:
             raise typer.Exit(FAILED)  # what was asked for is not there

@@ -28,8 +28,8 @@ GRACE_S = 1.0  # at the end: time that a collector gets which has refused, or no
 
 _INT64 = 2**63
 _SILENT = "the collector does not answer"
+_REFUSES = "the collector does not take them"
 _OTEL_LOGGER = logging.getLogger("opentelemetry")
-_LOGGERS = (OTLPSpanExporter.__module__, "opentelemetry.sdk._shared_internal")  # that of metrics is none of ours
 
 
 def resource() -> Resource:
@@ -87,7 +87,7 @@ class Sender:
         span.end(end_time=max(start, end))
 
     def close(self, timeout_s: float) -> bool:
-        """Send what is left, for at most ``timeout_s``; return whether the collector has taken all of it.
+        """Send what is left, for at most ``timeout_s``; return whether the collector has taken all that was sent.
 
         One that refuses is not waited for. One that has not answered before, and does not now, gets `GRACE_S`.
 
@@ -106,8 +106,8 @@ class Sender:
         if not ended.wait(grace_s) and not self._exporter.trouble:
             ended.wait(timeout_s - grace_s)
         sent = ended.is_set() and not self._exporter.lost
-        if not sent:
-            self._exporter.complain(self._exporter.lost or self._exporter.trouble or _SILENT)
+        if not ended.is_set() or self._exporter.untold:
+            self._exporter.complain(self._exporter.untold or self._exporter.trouble or _SILENT)
         if ended.is_set():
             _OTEL_LOGGER.removeHandler(self._listener)
             _OTEL_LOGGER.propagate = True
@@ -119,66 +119,84 @@ class Sender:
 class _Exporter(SpanExporter):
     """Sends a batch as the SDK does: for 10 s, with longer and longer pauses, and then drops it.
 
-    At the end no pause is waited for: the batch gets one more try at once, by another exporter, because only its
-    shutdown ends the pause of one. If that has to pause too, the collector refuses, and nothing more is sent.
+    At the end there are no pauses: a batch gets one more try at once, and when that is refused too, nothing more is
+    sent. Only its shutdown ends the pause of an exporter of the SDK, so the next try takes a new one.
     """
 
     def __init__(self, complain: Callable[[str], None] | None) -> None:
-        self.trouble = ""  # why the collector has not taken what was sent last
-        self.lost = ""  # why something of what was left at the end is lost
-        self._complain = complain
-        self._closing = False
-        self._exporters = [OTLPSpanExporter(), OTLPSpanExporter()]
-        self._sending = self._exporters[0]
-        self._ended: list[OTLPSpanExporter] = []
+        self.trouble = ""  # why the collector takes nothing at present
+        self.lost = False
+        self.untold = ""  # why something is lost, as far as nobody was told
+        self.worker = 0  # the SDK's thread that sends
+        self._complain, self._told = complain, False
+        self._why, self._refused = "", False  # what became of the batch being sent; refused: it may be tried again
+        self._closing = self._stopped = self._ended = False
+        self._exporter = OTLPSpanExporter()
         self._ending = threading.Lock()
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        for exporter in self._exporters:
-            if exporter not in self._ended:
-                self._sending = exporter
-                if exporter.export(spans) is SpanExportResult.SUCCESS:
-                    self.trouble = ""
-                    return SpanExportResult.SUCCESS
-                if exporter not in self._ended:  # the collector has refused for good, or for all of the 10 s
-                    break
-        self.trouble = self.lost = self.trouble or "the collector does not take them"
+        self.worker = threading.get_ident()
+        for _ in range(2):
+            if self._stopped:
+                break
+            self._why, self._refused = "", False
+            if self._ready().export(spans) is SpanExportResult.SUCCESS:
+                self.trouble, self._told = "", False
+                return SpanExportResult.SUCCESS
+            if not (self._refused or self._ended):  # the collector answers, and may take others
+                self.trouble = ""
+                break
+            self.trouble = self._why or self.trouble or _REFUSES
+            if not self._closing:
+                break
+        else:
+            self._stopped = True
+        self.lost = True
+        if self._closing:
+            self.untold = self.untold or self._why or self.trouble
         return SpanExportResult.FAILURE
 
     def paused(self, why: str) -> None:
         """Note that the batch being sent waits for its next try; at the end it does not wait."""
-        self.trouble = why
+        self.trouble = self._why = why
+        self._refused = True
         if self._closing:
-            self._end(self._sending)
+            self._end()
 
     def dropped(self, why: str) -> None:
-        """Note that a batch is lost; it is told at once, but at the end, where another try may follow."""
-        self.trouble = self.trouble or why
+        """Note that the batch is lost. It is told at once, but at the end, where another try may follow."""
+        self._refused = not why
+        self._why = why or self._why or _REFUSES
         if not self._closing:
-            self.complain(self.trouble)
+            self.complain(self._why)
 
     def complain(self, why: str) -> None:
-        """Tell, the first time, that spans are lost."""
-        tell, self._complain = self._complain, None
-        if tell is not None:
-            tell(f"spans are not sent: {why}")
+        """Tell that spans are lost; once, until the collector takes some again."""
+        if self._complain is not None and not self._told:
+            self._told = True
+            self._complain(f"spans are not sent: {why}")
 
     def hurry(self) -> None:
         """From now on wait for no pause, also not for one that has begun."""
-        self.lost = ""
         self._closing = True
         if self.trouble:
-            self._end(self._exporters[0])
+            self._end()
 
     def shutdown(self) -> None:
-        for exporter in self._exporters:
-            self._end(exporter)
+        self._stopped = True
+        self._end()
 
-    def _end(self, exporter: OTLPSpanExporter) -> None:
+    def _ready(self) -> OTLPSpanExporter:
         with self._ending:
-            if exporter not in self._ended:  # the SDK logs a warning when it is told twice
-                self._ended.append(exporter)
-                exporter.shutdown()  # type: ignore[no-untyped-call]
+            if self._ended and not self._stopped:
+                self._exporter, self._ended = OTLPSpanExporter(), False
+            return self._exporter
+
+    def _end(self) -> None:
+        with self._ending:
+            if not self._ended:  # the SDK logs a warning when it is told twice
+                self._ended = True
+                self._exporter.shutdown()  # type: ignore[no-untyped-call]
 
 
 class _Listener(logging.Handler):
@@ -189,11 +207,13 @@ class _Listener(logging.Handler):
         self._exporter = exporter
 
     def emit(self, record: logging.LogRecord) -> None:
-        if not record.name.startswith(_LOGGERS):
+        if record.thread != self._exporter.worker:  # of another sender, or of metrics
             return
+        told = str(record.msg)
         if record.levelno >= logging.ERROR:
-            self._exporter.dropped(record.getMessage())
-        elif str(record.msg).startswith("Transient error") and isinstance(record.args, tuple):
+            # After a pause, or where the next would be too long, the SDK does not say why.
+            self._exporter.dropped("" if "due to timeout" in told else record.getMessage())
+        elif told.startswith("Transient error") and isinstance(record.args, tuple):
             why = record.args[0]  # what went wrong with the connection, or the words of a status such as 503
             self._exporter.paused(f"the collector answers: {why}" if isinstance(why, str) else _SILENT)
 
