@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from snakeway.client import Run, StreamEvent
 
 _SUCCEEDED, _FAILED, _CANCELLED, _PAUSED = 0, 1, 3, 8
-# Exit codes; a state that is not here is none that a run should end in.
+# Exit codes. Any other state, also one that this client does not know, counts as failed.
 BY_STATE = {"succeeded": _SUCCEEDED, "cancelled": _CANCELLED, "paused": _PAUSED}
 
 

@@ -164,7 +164,10 @@ class _Exporter(SpanExporter):
             self._end()
 
     def dropped(self, why: str) -> None:
-        """Note that the batch is lost. It is told at once, but at the end, where another try may follow."""
+        """Note that the SDK gives the batch up: refused for good, or without ``why``, when it only ran out of tries.
+
+        It is told at once, but at the end, where another try may follow.
+        """
         self._refused = not why
         self._why = why or self._why or _REFUSES
         if not self._closing:
