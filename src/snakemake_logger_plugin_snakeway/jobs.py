@@ -56,6 +56,11 @@ class Jobs:
         self._failed: set[int] = set()
 
     @property
+    def open(self) -> bool:
+        """Whether the try of some job has not ended."""
+        return bool(self._open)
+
+    @property
     def failed(self) -> bool:
         """Whether the last try of some job failed."""
         return bool(self._failed)

@@ -6,7 +6,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable, Set
+from collections.abc import Callable
 from logging import LogRecord
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -25,15 +25,14 @@ from snakemake_logger_plugin_snakeway.evidence import (
 from snakemake_logger_plugin_snakeway.guard import Guard
 from snakemake_logger_plugin_snakeway.identity import Identity, profile_name
 from snakemake_logger_plugin_snakeway.jobs import Jobs, cut
-from snakemake_logger_plugin_snakeway.scheduler import told
+from snakemake_logger_plugin_snakeway.progress import Progress
+from snakemake_logger_plugin_snakeway.scheduler import concerns, told
 from snakemake_logger_plugin_snakeway.storage import Told
 from snakeway.wire import LIST_ITEMS, VERSION, Complain, EventType, EventWriter
 
 if TYPE_CHECKING:
     from snakemake_logger_plugin_snakeway.shipper import Shipper
     from snakemake_logger_plugin_snakeway.tracing import Tracing
-
-PROGRESS_EVERY_S = 1.0  # Snakemake tells it after each job; the jobs' own events are exact, this is for a quick look
 
 
 class _Complaint(NamedTuple):
@@ -95,14 +94,12 @@ class Recorder:
         self._complaints: dict[int | None, _Complaint] = {}  # by thread
         self._broken = False  # something failed that was not a job
         self._stats: dict[str, int] = {}
-        self._progress: tuple[int, int] | None = None  # not yet written
-        self._progress_t = 0.0
-        self._progress_total = 0
+        self._progress = Progress(self._writer)
         self._actions: dict[LogEvent, Callable[[LogRecord], None]] = {
             LogEvent.RULEGRAPH: self._rulegraph,
             LogEvent.RUN_INFO: self._run_info,
             LogEvent.RESOURCES_INFO: self._resources_info,
-            LogEvent.PROGRESS: self._take_progress,
+            LogEvent.PROGRESS: self._progress.take,
             LogEvent.ERROR: self._error,
             LogEvent.JOB_INFO: self._jobs.submitted,
             LogEvent.JOB_FINISHED: self._jobs.finished,
@@ -111,30 +108,35 @@ class Recorder:
         }
 
     @property
-    def events(self) -> Set[LogEvent]:
-        """Those that `take` does something with."""
-        return self._actions.keys()
+    def busy(self) -> bool:
+        """Whether jobs run, as far as records of them were taken."""
+        return self._jobs.open
 
-    def take(self, event: LogEvent, record: LogRecord) -> None:
+    def wants(self, record: LogRecord) -> bool:
+        """Whether `take` is to get ``record``; to be asked once of each, from any thread."""
+        event = getattr(record, "event", None)
+        if event is LogEvent.PROGRESS:
+            return self._progress.due(record)
+        return event in self._actions if event is not None else concerns(record)
+
+    def take(self, record: LogRecord) -> None:
         """Record what ``record`` says, if that is of interest."""
-        action = self._actions.get(event)
-        if action is not None:
+        event = getattr(record, "event", None)
+        if event is None:
+            said = told(record)
+            if said is not None:
+                self._jobs.told_by_scheduler(said)
+        elif event in self._actions:
             if event is not LogEvent.JOB_ERROR and event is not LogEvent.GROUP_ERROR:
                 self._settle_complaint(record.thread)
-            action(record)
-
-    def take_from_scheduler(self, record: LogRecord) -> None:
-        """Record what an executor plugin says."""
-        found = told(record)
-        if found is not None:
-            self._jobs.told_by_scheduler(found)
+            self._actions[event](record)
 
     def end(self) -> None:
         """Record the end. Returns within seconds, whatever the collector does."""
         for thread in list(self._complaints):
             self._settle_complaint(thread)
         now = time.time()
-        self._write_progress(now)
+        self._progress.end(now)
         with self._guard():
             self._write_requested(now, self._requested.fresh())
         self._requested.end()
@@ -166,19 +168,6 @@ class Recorder:
     def _resources_info(self, record: LogRecord) -> None:
         if hasattr(record, "nodes"):  # told only when jobs are sent elsewhere
             self._jobs.remote = True
-
-    def _take_progress(self, record: LogRecord) -> None:
-        done, total = record.__dict__["done"], record.__dict__["total"]
-        self._progress = (done, total)
-        # The total grows when a checkpoint adds jobs.
-        if done == total or total != self._progress_total or record.created - self._progress_t >= PROGRESS_EVERY_S:
-            self._write_progress(record.created)
-
-    def _write_progress(self, t: float) -> None:
-        if self._progress is not None:
-            done, total = self._progress
-            self._writer.write(EventType.PROGRESS, t, done=done, total=total)
-            self._progress, self._progress_t, self._progress_total = None, t, total
 
     def _error(self, record: LogRecord) -> None:
         exception, words = complaint_of(record)

@@ -147,6 +147,35 @@ def test_quiet_hides_nothing_from_the_events(tmp_path: Path, good_run: Finished,
     assert silent - Counter(progress=silent["progress"]) == loud - Counter(progress=loud["progress"])
 
 
+OTHER_PLUGIN = """
+from snakemake_interface_logger_plugins.base import LogHandlerBase
+
+class LogHandler(LogHandlerBase):
+    writes_to_stream = writes_to_file = needs_rulegraph = False
+    has_filter = has_formatter = True
+
+    def emit(self, record):
+        with open("told.txt", "a") as file:
+            print(getattr(record, "event", None), file=file)
+"""
+
+
+def test_another_logger_plugin_gets_all_records_and_ours_those_that_it_wants(
+    tmp_path: Path, good_run: Finished
+) -> None:
+    plugin = tmp_path / "plugins" / "snakemake_logger_plugin_other" / "__init__.py"
+    plugin.parent.mkdir(parents=True)
+    plugin.write_text(OTHER_PLUGIN)
+    path = os.pathsep.join(filter(None, [str(plugin.parent.parent), PLAIN_ENVIRONMENT.get("PYTHONPATH")]))
+    run = snakemake(tmp_path / "run", GOOD, "--logger", "snakeway", "other", PYTHONPATH=path)
+    assert run.code == 0, run.output
+    alone, beside = (Counter(event["type"] for event in found.events()) for found in (good_run, run))
+    assert beside - Counter(progress=beside["progress"]) == alone - Counter(progress=alone["progress"])
+    told = Counter((tmp_path / "run" / "told.txt").read_text().split())
+    assert (told["progress"], told["job_started"], told["shellcmd"]) == (5, 5, 5)
+    assert [run.events("progress")[-1][name] for name in ("done", "total")] == [5, 5]
+
+
 CHECKPOINT = """
 rule all:
     input: "all.txt"
