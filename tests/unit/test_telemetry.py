@@ -79,6 +79,21 @@ def close_within(spans: Spans, limit_s: float, timeout_s: float = CLOSE_S) -> bo
     return sent
 
 
+def answer_from_the_end_on(collector: Sink) -> None:
+    """Have the collector answer when spans are being closed, which takes a thread, and not sooner."""
+    before = set(threading.enumerate())
+
+    def answer() -> None:
+        wait_until(
+            lambda: any(thread.name == sender.CLOSING for thread in set(threading.enumerate()) - before),
+            timeout_s=60,
+            what="the end of the spans",
+        )
+        collector.answering.set()
+
+    threading.Thread(target=answer, daemon=True).start()
+
+
 @given(REFS)
 def test_a_traceparent_is_read_back(ref: SpanRef) -> None:
     assert SpanRef.parse(ref.traceparent()) == ref
@@ -307,7 +322,7 @@ def test_one_refusal_at_the_end_loses_nothing(
     spans = Spans(said.append)
     for job in range(3):
         send_job(spans, job)
-    threading.Timer(0.3, collector.answering.set).start()  # by then it is the end
+    answer_from_the_end_on(collector)
     assert close_within(spans, 20, timeout_s=60)
     assert len(arrived(collector)) == 3
     assert said == []
@@ -321,7 +336,7 @@ def test_what_was_lost_at_the_end_is_told_though_the_rest_was_taken(collector: S
     spans = Spans(said.append)
     for job in range(3):
         send_job(spans, job)
-    threading.Timer(0.3, collector.answering.set).start()
+    answer_from_the_end_on(collector)
     assert not close_within(spans, 20, timeout_s=60)
     assert len(arrived(collector)) == 2
     assert said == ["spans are not sent: Failed to export spans batch code: 400, reason: Bad Request"]
@@ -373,7 +388,7 @@ def test_refusals_here_and_there_at_the_end_lose_nothing(collector: Sink) -> Non
     spans = Spans(said.append)
     for job in range(20):
         send_job(spans, job)
-    threading.Timer(0.3, collector.answering.set).start()
+    answer_from_the_end_on(collector)
     assert close_within(spans, 20, timeout_s=60)
     assert len(arrived(collector)) == 20
     assert said == []

@@ -25,6 +25,7 @@ from snakeway.telemetry.spans import Attribute, Result, SpanRef
 QUEUE_SPANS = 65_536
 SEND_EVERY_MS = 1_000
 GRACE_S = 1.0  # at the end: time that a collector gets which has refused, or not answered, what was sent last
+CLOSING = "snakeway-spans-close"  # the thread that sends what is left
 
 _INT64 = 2**63
 _SILENT = "the collector does not answer"
@@ -101,7 +102,7 @@ class Sender:
             ended.set()
 
         self._exporter.hurry()
-        threading.Thread(target=finish, name="snakeway-spans-close", daemon=True).start()
+        threading.Thread(target=finish, name=CLOSING, daemon=True).start()
         grace_s = min(GRACE_S, timeout_s)
         if not ended.wait(grace_s) and not self._exporter.trouble:
             ended.wait(timeout_s - grace_s)
