@@ -69,14 +69,14 @@ class Evidence(logging.Filter):
                 found["snakeway_directory"] = Path.cwd()
                 found["snakeway_exit"] = status = _exit_status(error)
                 if event is LogEvent.JOB_ERROR:  # at once: a try that follows writes the log anew
-                    found["snakeway_log"] = end_of_log(Path.cwd(), file_names(found["log"]))
+                    found["snakeway_log"] = _log_now(found["log"])
                     found["snakeway_stderr"] = self._said.pop(threading.get_ident(), "") or self.stderr.tail()
                     killed = status is not None and status.returncode in _KILLED
                     found["snakeway_oom"] = self._oom.claim() if killed else None
                 elif event is LogEvent.ERROR:
                     self._said[threading.get_ident()] = self.stderr.tail()
                     found["snakeway_bare"] = _without_traceback(error, record.getMessage())
-                found["snakeway_jobs"] = _jobs_in_postprocessing(trace) if event is LogEvent.ERROR else ()
+                found["snakeway_jobs"] = _jobs_in_postprocessing(trace) if event is LogEvent.ERROR else {}
                 if event is LogEvent.ERROR:  # at last: it may take seconds, and may break
                     found["snakeway_storage"] = self._storage.told(error, record.getMessage())
         return True
@@ -106,7 +106,7 @@ def exit_status_of(record: logging.LogRecord) -> ExitStatus | None:
 
 
 def log_of(record: logging.LogRecord) -> tuple[str, str] | None:
-    """The failed job's log and its end, as it was when the job failed; None if it held nothing."""
+    """The failed job's log and its end, as it was when the job failed; None if there was none yet."""
     return getattr(record, "snakeway_log", None)
 
 
@@ -139,9 +139,12 @@ def end_of_scheduler_log(directory: Path, log: str) -> str:
     return tail(directory / log, SCHEDULER_LOG_LINES, SCHEDULER_LOG_BYTES)
 
 
-def failed_in_postprocessing(record: logging.LogRecord) -> tuple[int, ...]:
-    """The jobs that ran through but whose outputs are missing or wrong. Snakemake logs no JOB_ERROR for these."""
-    return getattr(record, "snakeway_jobs", ())
+def failed_in_postprocessing(record: logging.LogRecord) -> dict[int, tuple[str, str] | None]:
+    """The jobs that ran through but whose outputs are missing or wrong, and of each what `log_of` says.
+
+    Snakemake logs no JOB_ERROR for these.
+    """
+    return getattr(record, "snakeway_jobs", {})
 
 
 def complaint_of(record: logging.LogRecord) -> tuple[str, str]:
@@ -177,9 +180,16 @@ def _exit_status(error: BaseException | None) -> ExitStatus | None:
     return None
 
 
-def _jobs_in_postprocessing(trace: TracebackType | None) -> tuple[int, ...]:
+def _log_now(logs: Iterable[str]) -> tuple[str, str] | None:
+    """What a job has logged by now; of a log that exists and is empty the name, so that nobody looks again later."""
+    folder, names = Path.cwd(), file_names(logs)
+    there = next((name for name in names if (folder / name).is_file()), None)
+    return end_of_log(folder, names) or (None if there is None else (there, ""))
+
+
+def _jobs_in_postprocessing(trace: TracebackType | None) -> dict[int, tuple[str, str] | None]:
     """The jobs that the scheduler was about to finish: the variable ``job`` of the function that caught the error."""
     job: Any = trace.tb_frame.f_locals.get("job") if trace is not None else None
     if job is None or not hasattr(job, "jobid"):
-        return ()
-    return tuple(part.jobid for part in (job.jobs if job.is_group() else [job]))
+        return {}
+    return {part.jobid: _log_now(part.log) for part in (job.jobs if job.is_group() else [job])}

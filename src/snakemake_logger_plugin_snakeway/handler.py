@@ -3,7 +3,6 @@
 import logging
 import os
 import queue
-import time
 from logging import LogRecord
 from logging.handlers import QueueHandler
 
@@ -16,8 +15,8 @@ from snakemake_logger_plugin_snakeway.identity import Identity
 from snakemake_logger_plugin_snakeway.recorder import Recorder
 
 _SNAKEMAKE = logging.getLogger("snakemake.logging")  # the one logger of Snakemake and of its executor plugins
-# How long records may lie while jobs run. Being woken for each costs more than what is done with it; with 2,000 jobs of
-# a moment this halves what the plugin takes from the processors.
+# How long records may lie while jobs run. Being woken for each costs more than what is done with it: with 2,000 jobs
+# that do nothing, this halves what the plugin takes from the processors.
 GATHER_S = 0.1
 
 
@@ -45,7 +44,8 @@ class LogHandler(LogHandlerBase):
     def emit(self, record: LogRecord) -> None:
         with self._guard():
             self._take(record)
-            self._gather()
+            if self._queue is not None and self._queue.empty() and self._recorder is not None:
+                self._recorder.wait(GATHER_S)  # a kill -9 meanwhile loses what Snakemake says
 
     def close(self) -> None:
         """End the attempt. Snakemake calls this when its listener thread has ended; at exit `logging` does so again."""
@@ -69,7 +69,7 @@ class LogHandler(LogHandlerBase):
             self._evidence.stderr.attached = True
             self._narrow_queue(self._recorder)
         elif self._queue is None and not self._recorder.wants(record):
-            return
+            return  # with a queue, its filter has asked, but for what lay in it before
         self._recorder.take(record)
 
     def _narrow_queue(self, recorder: Recorder) -> None:
@@ -78,19 +78,12 @@ class LogHandler(LogHandlerBase):
         Snakemake logs some eight records for each job. Waking the plugins' thread costs it 50 µs each time, which is
         more than what we do with a record.
         """
-        if len(getattr(self.common_settings, "log_handler_settings", ())) == 1:
-            for handler in _SNAKEMAKE.handlers:
-                if isinstance(handler, QueueHandler) and isinstance(handler.queue, queue.Queue):
-                    handler.addFilter(recorder.wants)
-                    self._queue = handler.queue
-
-    def _gather(self) -> None:
-        """Let records come together before the next is taken. The end of an attempt, when no job runs, is not held up.
-
-        A crash meanwhile loses these records, as it loses those in Snakemake's queue at any time.
-        """
-        if self._queue is not None and self._queue.empty() and self._recorder is not None and self._recorder.busy:
-            time.sleep(GATHER_S)
+        handlers = [handler for handler in _SNAKEMAKE.handlers if isinstance(handler, QueueHandler)]
+        if len(getattr(self.common_settings, "log_handler_settings", ())) != 1 or len(handlers) != 1:
+            return  # a workflow may add handlers as well
+        if isinstance(handlers[0].queue, queue.Queue):
+            handlers[0].addFilter(recorder.wants)
+            self._queue = handlers[0].queue
 
     @staticmethod
     def _begins(event: LogEvent, identity: Identity) -> bool:

@@ -57,7 +57,7 @@ class Jobs:
 
     @property
     def open(self) -> bool:
-        """Whether the try of some job has not ended."""
+        """Whether some job has begun, or waits on a cluster, and has not ended."""
         return bool(self._open)
 
     @property
@@ -157,9 +157,9 @@ class Jobs:
         for info in told["job_error_info"]:
             self._groups[info["jobid"]] = _GroupFailure(reason, list(told["aux_logs"]), external_id)
 
-    def failed_afterwards(self, job: int, record: LogRecord, message: str) -> None:
-        """The job ran through, but its outputs are not what they should be."""
-        self._fail(job, record.created, message)
+    def failed_afterwards(self, job: int, record: LogRecord, message: str, said: tuple[str, str] | None) -> None:
+        """The job ran through and ``said`` this, but its outputs are not what they should be."""
+        self._fail(job, record.created, message, said=said)
 
     def end(self, t: float, *, look_for_ends: bool) -> bool:
         """Settle the jobs that are still open at the attempt's end; return whether some were cut off.

@@ -1,5 +1,6 @@
 """How many of the jobs are done. Snakemake tells it after each; the events of jobs are exact, this is for a look."""
 
+import threading
 from logging import LogRecord
 
 from snakeway.wire import EventType, EventWriter
@@ -11,14 +12,19 @@ class Progress:
     """Writes what Snakemake tells once a second, when it is the last, and when the total changes."""
 
     def __init__(self, writer: EventWriter) -> None:
+        self.complete = threading.Event()  # all are done; a checkpoint can still add some
         self._writer = writer
         self._latest: tuple[int, int] | None = None  # passed over by `due`
         self._due_t = 0.0
         self._total = 0
 
     def due(self, record: LogRecord) -> bool:
-        """Whether `take` is to get the PROGRESS ``record``; called for each in their order, from any thread."""
+        """Whether `take` is to get the PROGRESS ``record``; to be asked of each, one at a time and in their order."""
         done, total = getattr(record, "done", 0), getattr(record, "total", 0)
+        if done == total:
+            self.complete.set()
+        elif self.complete.is_set():
+            self.complete.clear()
         # The total grows when a checkpoint adds jobs.
         if done == total or total != self._total or record.created - self._due_t >= PROGRESS_EVERY_S:
             self._latest, self._due_t, self._total = None, record.created, total

@@ -107,13 +107,13 @@ class Recorder:
             LogEvent.JOB_ERROR: self._job_error,
         }
 
-    @property
-    def busy(self) -> bool:
-        """Whether jobs run, as far as records of them were taken."""
-        return self._jobs.open
+    def wait(self, longest_s: float) -> None:
+        """Wait while jobs are open, as far as their records were taken, and not all are known to be done."""
+        if self._jobs.open:
+            self._progress.complete.wait(longest_s)
 
     def wants(self, record: LogRecord) -> bool:
-        """Whether `take` is to get ``record``; to be asked once of each, from any thread."""
+        """Whether `take` is to get ``record``; to be asked once of each, in their order, from whatever thread."""
         event = getattr(record, "event", None)
         if event is LogEvent.PROGRESS:
             return self._progress.due(record)
@@ -173,8 +173,8 @@ class Recorder:
         exception, words = complaint_of(record)
         message = cut(words)
         jobs = failed_in_postprocessing(record)
-        for job in jobs:
-            self._jobs.failed_afterwards(job, record, message)
+        for job, said in jobs.items():
+            self._jobs.failed_afterwards(job, record, message, said)
         if not jobs:
             self._complaints[record.thread] = _Complaint(record.created, exception, message, storage_of(record))
 

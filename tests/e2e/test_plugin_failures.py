@@ -57,6 +57,28 @@ def test_the_reason_of_a_job_is_not_also_an_error_of_the_run(failing_run: Finish
     assert messages == ["WorkflowError:\nAt least one job did not complete successfully."]
 
 
+TRIES_THAT_LOG = """
+rule all:
+    input: "fails.txt", "makes_nothing.txt"
+rule fails:
+    output: "fails.txt"
+    log: "fails.log"
+    retries: 1
+    shell: "if test -e tried; then echo second; fi > {log}; touch tried; exit 1"
+rule makes_nothing:
+    output: "makes_nothing.txt"
+    log: "makes_nothing.log"
+    retries: 1
+    shell: "if test -e made; then echo second; else echo first; fi > {log}; touch made"
+"""
+
+
+def test_each_try_has_what_it_logged_itself(tmp_path: Path) -> None:
+    run = snakemake(tmp_path, TRIES_THAT_LOG, "--keep-going", "--latency-wait", "0")
+    logged = {rule: [failure["log_tail"] for failure in failures(run, rule)] for rule in ("fails", "makes_nothing")}
+    assert logged == {"fails": ["", "second"], "makes_nothing": ["first", "second"]}
+
+
 PIPES = """
 rule all:
     input: "good.txt", "bad.txt"
