@@ -17,7 +17,7 @@ from snakemake_interface_logger_plugins.common import LogEvent
 
 from snakemake_logger_plugin_snakeway.guard import Guard
 from snakemake_logger_plugin_snakeway.host import OomKiller, StandardError
-from snakemake_logger_plugin_snakeway.requested import Requested, caller, directories
+from snakemake_logger_plugin_snakeway.requested import Requested, caller, directories, name_of
 from snakemake_logger_plugin_snakeway.storage import Storage, Told
 from snakeway.wire import LIST_ITEMS, SCHEDULER_LOG_BYTES, SCHEDULER_LOG_LINES, tail
 
@@ -60,6 +60,9 @@ class Evidence(logging.Filter):
         elif event is LogEvent.RULEGRAPH:
             with self._guard():
                 record.__dict__["snakeway_requested"] = self.requested.fresh()
+        elif event is LogEvent.GROUP_ERROR:
+            with self._guard():
+                record.__dict__["snakeway_log"] = _log_now(file_names(record.__dict__["aux_logs"]))
         elif isinstance(event, LogEvent) and event in _WANTED:
             with self._guard():
                 if event is LogEvent.WORKFLOW_STARTED:
@@ -69,7 +72,7 @@ class Evidence(logging.Filter):
                 found["snakeway_directory"] = Path.cwd()
                 found["snakeway_exit"] = status = _exit_status(error)
                 if event is LogEvent.JOB_ERROR:  # at once: a try that follows writes the log anew
-                    found["snakeway_log"] = _log_now(found["log"])
+                    found["snakeway_log"] = _log_now(file_names(found["log"]))
                     found["snakeway_stderr"] = self._said.pop(threading.get_ident(), "") or self.stderr.tail()
                     killed = status is not None and status.returncode in _KILLED
                     found["snakeway_oom"] = self._oom.claim() if killed else None
@@ -106,7 +109,10 @@ def exit_status_of(record: logging.LogRecord) -> ExitStatus | None:
 
 
 def log_of(record: logging.LogRecord) -> tuple[str, str] | None:
-    """The failed job's log and its end, as it was when the job failed; None if there was none yet."""
+    """The first of the logs of a failed job, or group, that held something when it failed, and its end.
+
+    If none did, the first and nothing; None without logs. It is not looked at later: another try may write it then.
+    """
     return getattr(record, "snakeway_log", None)
 
 
@@ -123,15 +129,6 @@ def oom_killed(record: logging.LogRecord) -> bool | None:
 def file_names(told: Iterable[str]) -> list[str]:
     """The names of files that Snakemake tells, without what it adds to some in parentheses."""
     return [_ANNOTATION.sub("", str(name)) if name.endswith(")") else str(name) for name in told][:LIST_ITEMS]
-
-
-def end_of_log(directory: Path, logs: Iterable[str]) -> tuple[str, str] | None:
-    """The first log that holds something, and its end; a job may have several logs, and leave some empty."""
-    for log in logs:
-        text = tail(directory / log)
-        if text.strip():
-            return log, text
-    return None
 
 
 def end_of_scheduler_log(directory: Path, log: str) -> str:
@@ -181,10 +178,14 @@ def _exit_status(error: BaseException | None) -> ExitStatus | None:
 
 
 def _log_now(logs: Iterable[str]) -> tuple[str, str] | None:
-    """What a job has logged by now; of a log that exists and is empty the name, so that nobody looks again later."""
-    folder, names = Path.cwd(), file_names(logs)
-    there = next((name for name in names if (folder / name).is_file()), None)
-    return end_of_log(folder, names) or (None if there is None else (there, ""))
+    """What `log_of` returns; a log that is kept in object storage is read from Snakemake's copy if given as a file."""
+    first = None
+    for log in logs:
+        text = tail(Path(log))
+        if text.strip():
+            return name_of(log), text
+        first = first or name_of(log)
+    return None if first is None else (first, "")
 
 
 def _jobs_in_postprocessing(trace: TracebackType | None) -> dict[int, tuple[str, str] | None]:

@@ -3,14 +3,13 @@
 import signal
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from logging import LogRecord
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from snakemake_logger_plugin_snakeway.evidence import (
     directories_of,
-    end_of_log,
     end_of_scheduler_log,
     exit_status_of,
     file_names,
@@ -33,7 +32,7 @@ class _GroupFailure(NamedTuple):
     """What Snakemake tells once for a failed group, before it lists the group's jobs as failed."""
 
     reason: str
-    logs: list[str]
+    said: tuple[str, str] | None
     external_id: str | None
 
 
@@ -130,9 +129,8 @@ class Jobs:
             message = "Its group of jobs failed; Snakemake does not tell which of them did."
         elif not message and code is not None:  # `run:` is executed by another snakemake, which has said why
             message = f"The job's process ended with exit code {code}; the reason is in Snakemake's output."
-        logs = told["log"] + (group.logs if group is not None else [])
         external_id = told["aux"].get("external_jobid") or (group.external_id if group is not None else None)
-        said = log_of(record) or end_of_log(self._directory, file_names(logs))
+        logs = (log_of(record), group.said if group is not None else None)
         tried = self._open.get(job)
         elsewhere = tried.scheduler_log if tried is not None else None
         stderr_tail = end_of_scheduler_log(self._directory, elsewhere) if elsewhere else stderr_of(record)
@@ -142,8 +140,7 @@ class Jobs:
             job,
             record.created,
             cut(message),
-            logs=file_names(logs),
-            said=said,
+            said=next((said for said in logs if said and said[1]), logs[0] or logs[1]),
             code=code,
             external_id=external_id,
             stderr_tail=stderr_tail,
@@ -155,7 +152,7 @@ class Jobs:
         told = record.__dict__
         external_id = told.get("external_jobid")
         for info in told["job_error_info"]:
-            self._groups[info["jobid"]] = _GroupFailure(reason, list(told["aux_logs"]), external_id)
+            self._groups[info["jobid"]] = _GroupFailure(reason, log_of(record), external_id)
 
     def failed_afterwards(self, job: int, record: LogRecord, message: str, said: tuple[str, str] | None) -> None:
         """The job ran through and ``said`` this, but its outputs are not what they should be."""
@@ -207,7 +204,6 @@ class Jobs:
         t: float,
         message: str,
         *,
-        logs: Sequence[str] = (),
         said: tuple[str, str] | None = None,
         code: int | None = None,
         external_id: object = None,
@@ -217,8 +213,7 @@ class Jobs:
         tried = self._close(job)
         exit_code, signal_number = _shell_status(code)
         gate = request_for(self._directory, tried.members["output"], exit_code) if tried is not None else {}
-        logs = logs or (tried.members["log"] if tried is not None else ())
-        log, log_tail = said or end_of_log(self._directory, logs) or (next(iter(logs), None), "")
+        log, log_tail = said or (None, "")
         members = {
             "job": job,
             "try": max(1, self._tries[job]),

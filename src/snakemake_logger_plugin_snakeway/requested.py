@@ -60,7 +60,7 @@ def caller(function: str) -> Any:
 
 def directories(files: Iterable[Any]) -> list[str]:
     """Return the names of those of a job's outputs that are folders."""
-    return [_name(file) for file in files if file.is_directory]
+    return [name_of(file) for file in files if file.is_directory]
 
 
 def _requested(workflow: Any) -> Iterator[str]:
@@ -70,21 +70,22 @@ def _requested(workflow: Any) -> Iterator[str]:
         asked.append(workflow.default_target)
     rules = {name for name in asked if workflow.is_rule(name)}
     # Named as in the workflow's files, as `Workflow._prepare_dag` does it: its own set has the forced files as well.
-    files = {_name(workflow.modifier.path_modifier.apply_default_storage(name)) for name in map(_relative, asked)}
+    files = {name_of(workflow.modifier.path_modifier.apply_default_storage(name)) for name in map(_relative, asked)}
     for file in workflow.dag.targetfiles:
-        if _name(file) in files:
-            yield _name(file)
+        if name_of(file) in files:
+            yield name_of(file)
     for job in workflow.dag.targetjobs:
         if job.rule.name in rules:
             for file in job.output or job.input:
                 if not file.flags.get("checkpoint_target"):  # stands for files that are not known yet
-                    yield _name(file)
+                    yield name_of(file)
 
 
 def _relative(name: str) -> str:
     return name if Path(name).is_absolute() else os.path.relpath(name)
 
 
-def _name(file: Any) -> str:
+def name_of(file: Any) -> str:
+    """Return the name that a workflow gives to a file of Snakemake's: that of one in object storage is its address."""
     storage = getattr(file, "flags", {}).get("storage_object")
     return str(file) if storage is None else str(storage.print_query)

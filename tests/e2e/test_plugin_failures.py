@@ -59,24 +59,36 @@ def test_the_reason_of_a_job_is_not_also_an_error_of_the_run(failing_run: Finish
 
 TRIES_THAT_LOG = """
 rule all:
-    input: "fails.txt", "makes_nothing.txt"
+    input: "fails.txt", "fails_at_once.txt", "makes_nothing.txt", "says_nothing.txt"
 rule fails:
     output: "fails.txt"
     log: "fails.log"
     retries: 1
     shell: "if test -e tried; then echo second; fi > {log}; touch tried; exit 1"
+rule fails_at_once:
+    output: "fails_at_once.txt"
+    log: "fails_at_once.log"
+    retries: 1
+    shell: "if test -e tried_at_once; then echo second > {log}; fi; touch tried_at_once; exit 1"
 rule makes_nothing:
     output: "makes_nothing.txt"
     log: "makes_nothing.log"
     retries: 1
     shell: "if test -e made; then echo second; else echo first; fi > {log}; touch made"
+rule says_nothing:
+    output: "says_nothing.txt"
+    log: "says_nothing.log"
+    retries: 1
+    shell: "if test -e said; then echo second > {log}; fi; touch said"
 """
 
 
 def test_each_try_has_what_it_logged_itself(tmp_path: Path) -> None:
     run = snakemake(tmp_path, TRIES_THAT_LOG, "--keep-going", "--latency-wait", "0")
-    logged = {rule: [failure["log_tail"] for failure in failures(run, rule)] for rule in ("fails", "makes_nothing")}
-    assert logged == {"fails": ["", "second"], "makes_nothing": ["first", "second"]}
+    rules = ("fails", "fails_at_once", "makes_nothing", "says_nothing")
+    logged = {rule: [(failure["log"], failure["log_tail"]) for failure in failures(run, rule)] for rule in rules}
+    first = {"makes_nothing": "first"}
+    assert logged == {rule: [(f"{rule}.log", first.get(rule, "")), (f"{rule}.log", "second")] for rule in rules}
 
 
 PIPES = """
@@ -152,13 +164,15 @@ rule one:
     shell: "exit 3"
 rule first:
     output: temp("first.txt")
+    log: "first.log"
     group: "pair"
-    shell: "touch {output}"
+    shell: "echo first > {log}; touch {output}"
 rule second:
     input: "first.txt"
     output: "pair.txt"
+    log: "second.log"
     group: "pair"
-    shell: "exit 4"
+    shell: ": > {log}; exit 4"
 """
 
 # The plugin looks the less often, the longer a job has not started: the job ends when its start was seen.
@@ -218,5 +232,6 @@ def test_a_failed_group_elsewhere_fails_each_of_its_jobs(run_elsewhere: Finished
     assert len(pair) == 2
     (external_id,) = {failure["external_id"] for failure in pair}
     assert external_id.startswith("cluster-")
-    assert {failure["log_tail"] for failure in pair} == {"a log of the scheduler"}
+    logged = [(failure["log"], failure["log_tail"]) for failure in pair]
+    assert logged == [("first.log", "first"), ("over-there.log", "a log of the scheduler")]
     assert {failure["message"][:26] for failure in pair} == {"Its group of jobs failed; "}

@@ -18,7 +18,7 @@ from snakemake_interface_logger_plugins.common import LogEvent
 from snakemake_interface_logger_plugins.settings import LogHandlerSettingsBase
 from snakemake_interface_logger_plugins.tests import MockOutputSettings
 
-from snakemake_logger_plugin_snakeway import LogHandler, handler
+from snakemake_logger_plugin_snakeway import LogHandler, handler, progress
 from snakemake_logger_plugin_snakeway.recorder import Recorder
 from snakeway.wire import ENV_ATTEMPT, ENV_EVENTS, ENV_RUN, read_events
 from tests.support.waiting import wait_until
@@ -104,11 +104,13 @@ def long_time_to_gather(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
 def snakemake(tmp_path: Path) -> Iterator[Snakemake]:
     """One that has begun to execute a workflow and whose records were all taken."""
     found = Snakemake(tmp_path)
-    found.listen()
-    found.log(LogEvent.WORKFLOW_STARTED)
-    found.told("attempt_started")
-    yield found
-    found.end()
+    try:
+        found.listen()
+        found.log(LogEvent.WORKFLOW_STARTED)
+        found.told("attempt_started")
+        yield found
+    finally:
+        found.end()
 
 
 def test_what_comes_while_jobs_run_is_taken_together_and_not_after_the_last_has_ended(snakemake: Snakemake) -> None:
@@ -126,13 +128,15 @@ def test_what_comes_while_jobs_run_is_taken_together_and_not_after_the_last_has_
 
 def test_what_waits_in_the_queue_is_not_held_up(tmp_path: Path) -> None:
     snakemake = Snakemake(tmp_path)
-    snakemake.log(LogEvent.WORKFLOW_STARTED)
-    for job in range(5):
-        snakemake.log(LogEvent.JOB_INFO, jobid=job, **JOB)
-    snakemake.listen()
-    snakemake.told("attempt_started", *["job"] * 5)
-    snakemake.log(LogEvent.PROGRESS, done=5, total=5)
-    snakemake.end()
+    try:
+        snakemake.log(LogEvent.WORKFLOW_STARTED)
+        for job in range(5):
+            snakemake.log(LogEvent.JOB_INFO, jobid=job, **JOB)
+        snakemake.listen()
+        snakemake.told("attempt_started", *["job"] * 5)
+        snakemake.log(LogEvent.PROGRESS, done=5, total=5)
+    finally:
+        snakemake.end()
 
 
 def test_jobs_that_a_checkpoint_adds_are_waited_for_again(snakemake: Snakemake) -> None:
@@ -149,7 +153,10 @@ def test_jobs_that_a_checkpoint_adds_are_waited_for_again(snakemake: Snakemake) 
     snakemake.told(*before, "job_finished", "progress")
 
 
-def test_progress_that_is_not_written_does_not_enter_the_queue(snakemake: Snakemake) -> None:
+def test_progress_that_is_not_written_does_not_enter_the_queue(
+    snakemake: Snakemake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "PROGRESS_EVERY_S", 2 * _SOON_S)
     snakemake.log(LogEvent.JOB_INFO, jobid=1, **JOB)
     snakemake.told("attempt_started", "job")
     snakemake.waits()
