@@ -9,6 +9,7 @@ import re
 import sys
 import threading
 from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -17,7 +18,8 @@ from snakemake_interface_logger_plugins.common import LogEvent
 
 from snakemake_logger_plugin_snakeway.guard import Guard
 from snakemake_logger_plugin_snakeway.host import OomKiller, StandardError
-from snakemake_logger_plugin_snakeway.requested import Requested, caller, directories, name_of
+from snakemake_logger_plugin_snakeway.logs import Logs
+from snakemake_logger_plugin_snakeway.requested import Requested, caller, directories
 from snakemake_logger_plugin_snakeway.storage import Storage, Told
 from snakeway.wire import LIST_ITEMS, SCHEDULER_LOG_BYTES, SCHEDULER_LOG_LINES, tail
 
@@ -40,7 +42,7 @@ class ExitStatus(NamedTuple):
 
 
 class Evidence(logging.Filter):
-    """Lets every record pass; those of `_WANTED` get additional attributes, read by the functions below."""
+    """Lets every record pass; some get additional attributes, read by the functions below."""
 
     def __init__(self, guard: Guard) -> None:
         super().__init__()
@@ -48,6 +50,7 @@ class Evidence(logging.Filter):
         self.stderr = StandardError()
         self.requested = Requested()
         self._said: dict[int, str] = {}  # by thread: on standard error before an ERROR, which may announce a JOB_ERROR
+        self._logs = Logs()
         self._oom = OomKiller()
         self._storage = Storage()
 
@@ -62,32 +65,36 @@ class Evidence(logging.Filter):
                 record.__dict__["snakeway_requested"] = self.requested.fresh()
         elif event is LogEvent.GROUP_ERROR:
             with self._guard():
-                record.__dict__["snakeway_log"] = _log_now(file_names(record.__dict__["aux_logs"]))
+                record.__dict__["snakeway_log"] = self._logs.end_of(file_names(record.__dict__["aux_logs"]))
         elif isinstance(event, LogEvent) and event in _WANTED:
             with self._guard():
                 if event is LogEvent.WORKFLOW_STARTED:
+                    self._logs.begin()
                     self.requested.begin()
                 _, error, trace = sys.exc_info()
                 found = record.__dict__
-                found["snakeway_directory"] = Path.cwd()
+                found["snakeway_directory"] = self._logs.directory or Path.cwd()
                 found["snakeway_exit"] = status = _exit_status(error)
-                if event is LogEvent.JOB_ERROR:  # at once: a try that follows writes the log anew
-                    found["snakeway_log"] = _log_now(file_names(found["log"]))
+                if event is LogEvent.JOB_ERROR:
+                    found["snakeway_log"] = self._logs.end_of(file_names(found["log"]), caller("log_error"))
                     found["snakeway_stderr"] = self._said.pop(threading.get_ident(), "") or self.stderr.tail()
                     killed = status is not None and status.returncode in _KILLED
                     found["snakeway_oom"] = self._oom.claim() if killed else None
                 elif event is LogEvent.ERROR:
                     self._said[threading.get_ident()] = self.stderr.tail()
                     found["snakeway_bare"] = _without_traceback(error, record.getMessage())
-                found["snakeway_jobs"] = _jobs_in_postprocessing(trace) if event is LogEvent.ERROR else {}
-                if event is LogEvent.ERROR:  # at last: it may take seconds, and may break
+                    jobs = _jobs_in_postprocessing(trace)
+                    found["snakeway_jobs"] = {job.jobid: self._logs.end_of(job.log, job) for job in jobs}
+                    # at last: it may take seconds, and may break
                     found["snakeway_storage"] = self._storage.told(error, record.getMessage())
         return True
 
 
 def directory_of(record: logging.LogRecord) -> Path:
-    """The working directory when ``record`` was made. What the WORKFLOW_STARTED event itself says is not it:
-    its ``rundir`` is where snakemake was imported, its ``cwd`` is not yet changed by ``workdir:``.
+    """The workflow's directory; before it is known, the working directory when ``record`` was made.
+
+    What the WORKFLOW_STARTED event itself says is not it: its ``rundir`` is where snakemake was imported, its ``cwd``
+    is not yet changed by ``workdir:``.
     """
     found = getattr(record, "snakeway_directory", None)
     return found if isinstance(found, Path) else Path.cwd()
@@ -111,7 +118,7 @@ def exit_status_of(record: logging.LogRecord) -> ExitStatus | None:
 def log_of(record: logging.LogRecord) -> tuple[str, str] | None:
     """The first of the logs of a failed job, or group, that held something when it failed, and its end.
 
-    If none did, the first and nothing; None without logs. It is not looked at later: another try may write it then.
+    If none did, the first and nothing; None without logs. Nobody is to look again later: it may be another try's.
     """
     return getattr(record, "snakeway_log", None)
 
@@ -128,7 +135,8 @@ def oom_killed(record: logging.LogRecord) -> bool | None:
 
 def file_names(told: Iterable[str]) -> list[str]:
     """The names of files that Snakemake tells, without what it adds to some in parentheses."""
-    return [_ANNOTATION.sub("", str(name)) if name.endswith(")") else str(name) for name in told][:LIST_ITEMS]
+    names = (str(name) for name in islice(told, LIST_ITEMS))
+    return [_ANNOTATION.sub("", name) if name.endswith(")") else name for name in names]
 
 
 def end_of_scheduler_log(directory: Path, log: str) -> str:
@@ -177,20 +185,9 @@ def _exit_status(error: BaseException | None) -> ExitStatus | None:
     return None
 
 
-def _log_now(logs: Iterable[str]) -> tuple[str, str] | None:
-    """What `log_of` returns; a log that is kept in object storage is read from Snakemake's copy if given as a file."""
-    first = None
-    for log in logs:
-        text = tail(Path(log))
-        if text.strip():
-            return name_of(log), text
-        first = first or name_of(log)
-    return None if first is None else (first, "")
-
-
-def _jobs_in_postprocessing(trace: TracebackType | None) -> dict[int, tuple[str, str] | None]:
+def _jobs_in_postprocessing(trace: TracebackType | None) -> list[Any]:
     """The jobs that the scheduler was about to finish: the variable ``job`` of the function that caught the error."""
     job: Any = trace.tb_frame.f_locals.get("job") if trace is not None else None
     if job is None or not hasattr(job, "jobid"):
-        return {}
-    return {part.jobid: _log_now(part.log) for part in (job.jobs if job.is_group() else [job])}
+        return []
+    return list(job.jobs) if job.is_group() else [job]

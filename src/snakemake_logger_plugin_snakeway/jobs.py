@@ -213,7 +213,7 @@ class Jobs:
         tried = self._close(job)
         exit_code, signal_number = _shell_status(code)
         gate = request_for(self._directory, tried.members["output"], exit_code) if tried is not None else {}
-        log, log_tail = said or (None, "")
+        log, log_tail = said or (next(iter(tried.members["log"]), None) if tried is not None else None, "")
         members = {
             "job": job,
             "try": max(1, self._tries[job]),

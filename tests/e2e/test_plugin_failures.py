@@ -91,6 +91,30 @@ def test_each_try_has_what_it_logged_itself(tmp_path: Path) -> None:
     assert logged == {rule: [(f"{rule}.log", first.get(rule, "")), (f"{rule}.log", "second")] for rule in rules}
 
 
+IN_THE_SHADOW = """
+rule all:
+    input: "fails.txt", "makes_nothing.txt"
+rule fails:
+    output: "fails.txt"
+    log: "logs/fails.log"
+    shadow: "minimal"
+    shell: "echo why > {log}; exit 1"
+rule makes_nothing:
+    output: "makes_nothing.txt"
+    log: "logs/makes_nothing.log"
+    shadow: "minimal"
+    shell: "echo done > {log}"
+"""
+
+
+@pytest.mark.parametrize("by", ["processes", "threads"])  # Snakemake uses threads beside a cluster
+def test_the_log_of_a_job_in_a_shadow_directory_is_found(tmp_path: Path, by: str) -> None:
+    threads = ["--force-use-threads"] if by == "threads" else []
+    run = snakemake(tmp_path, IN_THE_SHADOW, "--cores", "1", "--keep-going", "--latency-wait", "0", *threads)
+    logged = {failure["rule"]: (failure["log"], failure["log_tail"]) for failure in run.events("job_failed")}
+    assert logged == {"fails": ("logs/fails.log", "why"), "makes_nothing": ("logs/makes_nothing.log", "done")}
+
+
 PIPES = """
 rule all:
     input: "good.txt", "bad.txt"

@@ -19,19 +19,27 @@ def working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def told(event: LogEvent, **members: Any) -> logging.LogRecord:
+@pytest.fixture
+def evidence() -> Evidence:
+    """That of a workflow which is executed in the working directory."""
+    found = Evidence(Guard())
+    found.filter(logging.makeLogRecord({"event": LogEvent.WORKFLOW_STARTED}))
+    return found
+
+
+def told(evidence: Evidence, event: LogEvent, **members: Any) -> logging.LogRecord:
     """A record of this event, as the plugin gets it."""
     record = logging.makeLogRecord({"event": event, **members})
-    Evidence(Guard()).filter(record)
+    evidence.filter(record)
     return record
 
 
-def failed_afterwards(job: object) -> logging.LogRecord:
+def failed_afterwards(evidence: Evidence, job: object) -> logging.LogRecord:
     """The record that Snakemake makes where it finds that an output of ``job`` is missing."""
     try:
         raise FileNotFoundError(f"an output of {job}")
     except FileNotFoundError:
-        return told(LogEvent.ERROR)
+        return told(evidence, LogEvent.ERROR)
 
 
 @pytest.mark.parametrize("event", [LogEvent.JOB_ERROR, LogEvent.GROUP_ERROR])
@@ -47,19 +55,27 @@ def failed_afterwards(job: object) -> logging.LogRecord:
     ],
 )
 def test_the_first_log_that_holds_something_is_kept(
-    event: LogEvent, logs: list[str], said: tuple[str, str] | None, working_directory: Path
+    event: LogEvent,
+    logs: list[str],
+    said: tuple[str, str] | None,
+    evidence: Evidence,
+    working_directory: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for name, text in (("empty.log", "\n"), ("full.log", "why\n"), ("other.log", "else\n")):
         (working_directory / name).write_text(text)
     member = "log" if event is LogEvent.JOB_ERROR else "aux_logs"
-    record = told(event, **{member: logs})
-    (working_directory / "absent.log").write_text("what another try says\n")
+    (working_directory / "shadow").mkdir()
+    monkeypatch.chdir("shadow")  # as a job with `shadow:` does that is executed beside
+    record = told(evidence, event, **{member: logs})
     assert log_of(record) == said
 
 
-def test_a_log_in_object_storage_is_read_from_its_copy_and_has_its_address_as_name(working_directory: Path) -> None:
+def test_a_log_in_object_storage_is_read_from_its_copy_and_has_its_address_as_name(
+    evidence: Evidence, working_directory: Path
+) -> None:
     copy = working_directory / "copy.log"
     copy.write_text("why\n")
     stored = IOFile(flag(str(copy), "storage_object", SimpleNamespace(print_query="s3://bucket/a.log")))
     job = SimpleNamespace(jobid=7, log=[stored], is_group=lambda: False)
-    assert failed_in_postprocessing(failed_afterwards(job)) == {7: ("s3://bucket/a.log", "why")}
+    assert failed_in_postprocessing(failed_afterwards(evidence, job)) == {7: ("s3://bucket/a.log", "why")}
