@@ -26,7 +26,7 @@ def pss_mib(server: Server) -> float:
     for process in psutil.process_iter():
         try:
             ours = process.environ().get("SNAKEWAY_DATA_DIR") == str(server.data_dir)
-            if ours or " ".join(process.cmdline()).startswith("snakeway run"):
+            if ours or Path(process.cwd()).is_relative_to(server.data_dir / "runs"):
                 total += process.memory_full_info().pss
         except (psutil.Error, ProcessLookupError):
             continue
