@@ -105,6 +105,32 @@ def check(config: dict[str, Any], rules: dict[str, Any] = SCHEMA, folder: Path =
     Checker(rules, folder, "workflow/schemas/config.schema.yaml").check(config)
 
 
+def outcome(checker: Checker, config: dict[Any, Any]) -> str:
+    try:
+        checker.check(config)
+    except InvalidConfig as error:
+        return str(error)
+    return "fits"
+
+
+@given(st.lists(st.dictionaries(KEYS | st.sampled_from([1, "1", True]), VALUES, max_size=3), max_size=6), st.data())
+def test_what_was_checked_before_makes_no_difference(configs: list[dict[Any, Any]], data: st.DataObject) -> None:
+    texts_and_numbers = {"properties": {"a": {"type": "string"}, "1": {"type": "integer"}}}
+    checker = Checker(texts_and_numbers, Path(), "schema.yaml")
+    for config in [*configs, *data.draw(st.permutations(configs))]:
+        assert outcome(checker, config) == outcome(Checker(texts_and_numbers, Path(), "schema.yaml"), config)
+
+
+def test_what_is_known_to_fit_is_not_looked_at_again_and_is_not_kept_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[Any] = []
+    monkeypatch.setattr(schema, "best_match", looks.append)
+    monkeypatch.setattr(schema, "_REMEMBERED", 2)
+    checker = Checker(SCHEMA, Path(), "schema.yaml")
+    for number in (1, 1, 2, 1, 3, 1):
+        checker.check({"threads": number})
+    assert len(looks) == 4
+
+
 def test_a_configuration_that_fits_is_taken() -> None:
     check({"samples": "a.tsv", "threads": 4, "mode": "fast", "version": 2, "ratio": None, "list": [{"name": 1}]})
 
