@@ -110,15 +110,17 @@ def outcome(checker: Checker, config: dict[Any, Any]) -> str:
         checker.check(config)
     except InvalidConfig as error:
         return str(error)
-    return "fits"
+    return "it fits"
 
 
-@given(st.lists(st.dictionaries(KEYS | st.sampled_from([1, "1", True]), VALUES, max_size=3), max_size=6), st.data())
-def test_what_was_checked_before_makes_no_difference(configs: list[dict[Any, Any]], data: st.DataObject) -> None:
-    texts_and_numbers = {"properties": {"a": {"type": "string"}, "1": {"type": "integer"}}}
-    checker = Checker(texts_and_numbers, Path(), "schema.yaml")
-    for config in [*configs, *data.draw(st.permutations(configs))]:
-        assert outcome(checker, config) == outcome(Checker(texts_and_numbers, Path(), "schema.yaml"), config)
+@pytest.mark.parametrize(
+    ("fits", "like_it"), [({1: "x"}, {"1": "x"}), ({"1": 1}, {"1": True}), ({"1": 1}, {"1": "1"}), ({}, {"a": None})]
+)
+def test_what_was_checked_before_makes_no_difference(fits: dict[Any, Any], like_it: dict[Any, Any]) -> None:
+    checker = Checker({"properties": {"a": {"type": "string"}, "1": {"type": "integer"}}}, Path(), "schema.yaml")
+    for _ in range(2):
+        checker.check(fits)
+        assert "must be" in outcome(checker, like_it)
 
 
 def test_what_is_known_to_fit_is_not_looked_at_again_and_is_not_kept_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -106,7 +106,7 @@ class Checker:
     ``folder`` and ``name`` say where the schema was read, for references to other files of the workflow. As in
     snakemake.utils.validate, defaults of the schema's properties count as given, and references are resolved
     against the file, whatever the schema's ``$id`` says. Other addresses are not fetched. What was found to fit is
-    not looked at again: the check takes about a sixth of what a submission costs, and most repeat a configuration.
+    not looked at again: with submissions that come together, the check is a sixth of the processor time of each.
     """
 
     def __init__(self, schema: Config, folder: Path, name: str) -> None:
