@@ -129,12 +129,13 @@ class Tree:
 
     def _refresh(self, *, reading: bool) -> None:
         started = time.time_ns()
-        root = os.path.realpath(self.root)
-        seen = self._walk(root, started)
-        if seen == self._seen and not self._racy:
+        if not self._racy and self._walk(str(self.root), started) == self._seen:
             return
         if not reading:
             raise TakesLonger
+        # Looked at and read in one and the same folder, also when the root is a link that is being turned to another.
+        root = os.path.realpath(self.root)
+        seen = self._walk(root, started)
         size = sum(signature[0] for signature in seen.values())
         if size > MAX_BYTES:
             raise InvalidWorkflow(

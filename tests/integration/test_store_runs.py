@@ -6,7 +6,7 @@ from snakeway import ids
 from snakeway.errors import InvalidCursor
 from snakeway.model.attempt import AttemptState
 from snakeway.model.run import RunState
-from snakeway.rows import AttemptRow, IdempotencyRow, JobRow, Table, now
+from snakeway.rows import AttemptRow, IdempotencyRow, JobRow, RunRow, Table, now
 from snakeway.store import Store, attempts, insert_all, jobs, runs
 from snakeway.store.runs import RunFilter
 from tests.integration.conftest import AddRun
@@ -86,6 +86,17 @@ def test_removing_a_run_removes_what_belongs_to_it(store: Store, add_run: AddRun
         assert attempts.get(tx, attempt.id) is None
         assert jobs.get(tx, attempt.id, 1) is None
         assert runs.of_key(tx, "ada", "key") is None
+
+
+def test_records_of_one_statement_may_lack_different_members(store: Store) -> None:
+    given = {"owner": "ada", "workflow": "w", "digest": "", "target": "local", "created_at": now()}
+    different: list[dict[str, object]] = [{}, {"traceparent": "00-aa"}, {"error": "broken", "started_at": now()}]
+    made = [RunRow.record(id=ids.new_id(), **given, **each) for each in different]
+    with store.write() as tx:
+        runs.add_all(tx, made)
+    with store.read() as tx:
+        found = [runs.get(tx, run.id) for run in made]
+    assert [run and run.model_dump() for run in found] == [run.model_dump() for run in made]
 
 
 def test_settling_follows_the_attempts(store: Store, add_run: AddRun) -> None:

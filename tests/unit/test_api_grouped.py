@@ -118,6 +118,58 @@ def test_a_group_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert double.groups == [[1], [2, 3], [4]]
 
 
+@pytest.fixture
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever was answered is waited for longer than any test takes."""
+    monkeypatch.setattr(grouped, "_JOIN_S", 3600)
+
+
+@pytest.mark.usefixtures("patience")
+def test_who_was_answered_and_asks_again_joins_those_that_came_meanwhile() -> None:
+    double = Doubling()
+
+    async def scenario() -> None:
+        async with asyncio.timeout(60), grouping(double) as group:
+            first = await started(group, 1)
+            other = await started(group, 2)
+            double.may_go_on.set()
+            assert await asyncio.gather(*first) == [2]
+            assert await asyncio.gather(group.run(3), *other) == [6, 4]
+
+    asyncio.run(scenario())
+    assert double.groups == [[1], [2, 3]]
+
+
+@pytest.mark.usefixtures("patience")
+def test_who_asks_alone_waits_for_nobody() -> None:
+    double = Doubling()
+    double.may_go_on.set()
+
+    async def scenario() -> None:
+        async with asyncio.timeout(60), grouping(double) as group:
+            for number in (1, 2, 3):
+                assert await group.run(number) == 2 * number
+
+    asyncio.run(scenario())
+    assert double.groups == [[1], [2], [3]]
+
+
+@pytest.mark.usefixtures("patience")
+def test_a_full_group_waits_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grouped, "_MOST", 2)
+    double = Doubling()
+
+    async def scenario() -> None:
+        async with asyncio.timeout(60), grouping(double) as group:
+            first = await started(group, 1)
+            others = await started(group, 2, 3)
+            double.may_go_on.set()
+            assert await asyncio.gather(*first, *others) == [2, 4, 6]
+
+    asyncio.run(scenario())
+    assert double.groups == [[1], [2, 3]]
+
+
 def test_too_many_that_wait_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(grouped, "_MOST_WAITING", 2)
     double = Doubling()

@@ -122,9 +122,13 @@ class Overrides:
                 if not value or value.startswith("-") or not value.isprintable():
                     raise Invalid(f"{value!r} is neither a rule nor a file name", field=member)
 
+    def as_json(self) -> dict[str, Any]:
+        """Return what is stored; its lists and objects are shared, so they are not to be changed."""
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "Overrides":
-        """Read what ``dataclasses.asdict`` wrote; unknown members (of a newer version) are left out."""
+        """Read what :meth:`as_json` returned; unknown members (of a newer version) are left out."""
         known = {name: data[name] for name in cls.__dataclass_fields__ if name in data}
         return cls(**known)
 

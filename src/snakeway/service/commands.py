@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import BinaryIO
 
 from snakeway import ids, removal
@@ -191,7 +191,7 @@ class Commands:
             target=rerun.target or run.target,
             digest=version.digest,
             config=run.config if rerun.config is None else rerun.config,
-            overrides=asdict(overrides),
+            overrides=overrides.as_json(),
             created_at=now(),
         )
         attempts.add(tx, attempt)

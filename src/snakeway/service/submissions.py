@@ -229,6 +229,6 @@ def _first_attempt(run: RunRow, submission: Submission) -> AttemptRow:
         target=run.target,
         digest=run.digest,
         config=run.config,
-        overrides=asdict(submission.overrides),
+        overrides=submission.overrides.as_json(),
         created_at=run.created_at,
     )

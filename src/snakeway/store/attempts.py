@@ -1,7 +1,7 @@
 """Attempts in the database: the queue, the leases, the moves."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -29,6 +29,8 @@ def add_next(
     """Queue an attempt that does what ``before`` did, but what it forced: that has been done."""
     numbers = select(func.max(AttemptRow.number)).where(col(AttemptRow.run_id) == before.run_id)
     known = overrides or Overrides.from_json(before.overrides)
+    if reason is not AttemptReason.RECOVERY:
+        known = replace(known, forcerun=[], forceall=False)
     attempt = AttemptRow(
         id=ids.new_id(),
         run_id=before.run_id,
@@ -39,7 +41,7 @@ def add_next(
         target=before.target,
         digest=before.digest,
         config=before.config,
-        overrides=asdict(known if reason is AttemptReason.RECOVERY else replace(known, forcerun=[], forceall=False)),
+        overrides=known.as_json(),
         created_at=now(),
     )
     add(tx, attempt)
