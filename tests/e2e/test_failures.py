@@ -89,7 +89,7 @@ OF_JOBS = {
     "run_directive": Seed(
         'rule fit:\n    output: "out.txt"\n    run:\n        raise ValueError("the plate is empty")\n',
         "exit_code",
-        "Exit code 1",
+        "Exit code 1: ValueError: the plate is empty (Snakefile, line 4)",
         1,
     ),
     "storage": Seed(

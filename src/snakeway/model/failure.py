@@ -67,6 +67,22 @@ TRANSIENT = frozenset({FailureKind.NODE_LOST, FailureKind.PREEMPTED, FailureKind
 
 
 @dataclass(frozen=True, slots=True)
+class Raised:
+    """An exception of a rule's own Python code."""
+
+    exception: str  # its class
+    message: str
+    file: str  # of the workflow, where it was raised
+    line: int
+
+    @property
+    def words(self) -> str:
+        """All of it, for people."""
+        said = f": {self.message}" if self.message else ""
+        return f"{self.exception}{said} ({self.file.rpartition('/')[2]}, line {self.line})"
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """What is known of a failed job when it is judged. Texts may be empty, numbers None: not known."""
 
@@ -76,6 +92,7 @@ class Facts:
     message: str = ""  # Snakemake's
     log_tail: str = ""  # end of the job's own log
     stderr_tail: str = ""  # end of what it wrote to standard error
+    raised: Raised | None = None  # by its own Python code
     shell: str = ""
     threads: int = 1
     resources: Mapping[str, Any] = field(default_factory=dict)

@@ -2,6 +2,7 @@
 
 from snakeway.model.failure import Bounds, Facts, Failure
 from snakeway.targets.process import by_process
+from snakeway.targets.raised import with_raised
 
 
 class LocalDiagnosis:
@@ -9,4 +10,4 @@ class LocalDiagnosis:
 
     def diagnose(self, facts: Facts, bounds: Bounds) -> Failure:
         """Judge one failed job."""
-        return by_process(facts, bounds)
+        return by_process(with_raised(facts, facts.stderr_tail), bounds)

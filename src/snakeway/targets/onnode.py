@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from snakeway.model.failure import Facts
 from snakeway.model.job import SHELL_SIGNAL_BASE
+from snakeway.targets.raised import with_raised
 from snakeway.wire import exit_on_node
 
 _MISSING_OUTPUT = "MissingOutputException"
@@ -48,10 +49,11 @@ def as_on_the_node(facts: Facts, log: str) -> Facts:
         number = -told if told < 0 else told - SHELL_SIGNAL_BASE if told > SHELL_SIGNAL_BASE else None
         code = told if number is None else SHELL_SIGNAL_BASE + number
     missing = log.find(_MISSING_OUTPUT)
-    return replace(
+    own = replace(
         facts,
         exit_code=code,
         signal=number,
         stderr_tail=own_words(log, facts.shell),
         message=log[missing:] if missing >= 0 else "",
     )
+    return with_raised(own, log)

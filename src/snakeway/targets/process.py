@@ -13,7 +13,7 @@ DEFAULT_RUNTIME_MIN = 60
 _TIMEOUT_CODE = 124  # of coreutils' timeout
 _NOT_EXECUTABLE, _NOT_FOUND = 126, 127  # POSIX shells
 _SIGKILL, _SIGXCPU = 9, 24
-_LONGEST_WORDS = 300
+LONGEST_WORDS = 300
 
 _GPU = re.compile(r"CUDA (?:error: )?out of memory|CUDA_ERROR_OUT_OF_MEMORY|HIP out of memory")  # no matter of mem_mb
 _WORDS: tuple[tuple[FailureKind, re.Pattern[str]], ...] = (
@@ -65,14 +65,23 @@ _MISSING_FILE = re.compile(r"^(\S.*?) \(missing locally", re.MULTILINE)
 def by_process(facts: Facts, bounds: Bounds) -> Failure:
     """Judge one failed job; pure."""
     kind = _kind(facts)
+    raised = facts.raised
     return Failure(
         kind=kind,
         summary=_summary(kind, facts),
         exit_code=facts.exit_code,
         signal=facts.signal,
         host=facts.host,
+        file=raised.file if raised else None,
+        line=raised.line if raised else None,
         suggestion=_suggestion(kind, facts, bounds),
     )
+
+
+def own_last_words(facts: Facts) -> str:
+    """Return the line that says most about why the job failed; empty if it said nothing."""
+    said = facts.raised.words if facts.raised else last_words(facts.log_tail or facts.stderr_tail, None)
+    return said[:LONGEST_WORDS]
 
 
 def _kind(facts: Facts) -> FailureKind:
@@ -80,7 +89,8 @@ def _kind(facts: Facts) -> FailureKind:
         return FailureKind.MISSING_OUTPUT
     if facts.signal == _SIGKILL and facts.oom_killed:
         return FailureKind.OUT_OF_MEMORY
-    told = "\n".join((facts.log_tail, facts.stderr_tail, facts.message.partition(_COMMAND)[0]))
+    raised = facts.raised.words if facts.raised else ""
+    told = "\n".join((facts.log_tail, facts.stderr_tail, raised, facts.message.partition(_COMMAND)[0]))
     for kind, words in _WORDS:
         if words.search(told) and not (kind is FailureKind.OUT_OF_MEMORY and _GPU.search(told)):
             return kind
@@ -104,7 +114,7 @@ def _suggestion(kind: FailureKind, facts: Facts, bounds: Bounds) -> dict[str, ob
 
 
 def _summary(kind: FailureKind, facts: Facts) -> str:
-    words = last_words(facts.log_tail or facts.stderr_tail, None)[:_LONGEST_WORDS]
+    words = own_last_words(facts)
     said = f": {words}" if words else ""
     match kind:
         case FailureKind.OUT_OF_MEMORY:
@@ -121,10 +131,10 @@ def _summary(kind: FailureKind, facts: Facts) -> str:
             return _of_exit_code(facts, words)
         case FailureKind.UNKNOWN:
             return (
-                f"It failed{said or ': ' + (last_words(None, facts.message)[:_LONGEST_WORDS] or 'no reason is known')}"
+                f"It failed{said or ': ' + (last_words(None, facts.message)[:LONGEST_WORDS] or 'no reason is known')}"
             )
         case FailureKind.STORAGE_UNREACHABLE | FailureKind.STORAGE_REFUSED if not said:  # Snakemake itself has said it
-            return f"{kind.words.capitalize()}: {last_words(None, facts.message)[:_LONGEST_WORDS]}"
+            return f"{kind.words.capitalize()}: {last_words(None, facts.message)[:LONGEST_WORDS]}"
     return f"{kind.words.capitalize()}{said}"
 
 

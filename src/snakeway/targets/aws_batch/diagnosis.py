@@ -7,9 +7,15 @@ import re
 from dataclasses import replace
 
 from snakeway.model.failure import TRANSIENT, Bounds, Facts, Failure, FailureKind, more
-from snakeway.model.job import SHELL_SIGNAL_BASE, last_words
+from snakeway.model.job import SHELL_SIGNAL_BASE
 from snakeway.targets.onnode import as_on_the_node
-from snakeway.targets.process import DEFAULT_MEM_MB, DEFAULT_RUNTIME_MIN, by_process
+from snakeway.targets.process import (
+    DEFAULT_MEM_MB,
+    DEFAULT_RUNTIME_MIN,
+    LONGEST_WORDS,
+    by_process,
+    own_last_words,
+)
 
 _REFUSED = "AWS Batch does not take the job: "
 _FAILED = re.compile(r"^AWS Batch job \S+ failed: ")
@@ -25,7 +31,6 @@ _SAID: tuple[tuple[FailureKind, re.Pattern[str]], ...] = (
     (FailureKind.CANCELLED, re.compile(r"cancell?ed by|[Tt]erminated (?:by|from)|[Tt]erminating job|by user request")),
 )
 _CODE = re.compile(r"\bexit code (\d{1,3})\b")
-_LONGEST_WORDS = 300
 
 
 class AwsBatchDiagnosis:
@@ -35,7 +40,7 @@ class AwsBatchDiagnosis:
         """Judge one failed job; pure."""
         if facts.message.startswith(_REFUSED):
             why = facts.message.removeprefix(_REFUSED).strip().rstrip(".")
-            return Failure(FailureKind.REFUSED, f"AWS Batch refused the job: {why}"[:_LONGEST_WORDS], scheduler=why)
+            return Failure(FailureKind.REFUSED, f"AWS Batch refused the job: {why}"[:LONGEST_WORDS], scheduler=why)
         said = _words(facts)
         seen = as_on_the_node(_with_code(facts, said), facts.stderr_tail)
         failure = by_process(seen, bounds)
@@ -44,7 +49,7 @@ class AwsBatchDiagnosis:
             summary, suggestion = _summary(kind, seen, said), _suggestion(kind, seen, bounds)
             failure = replace(failure, kind=kind, summary=summary, suggestion=suggestion)
         elif failure.kind is FailureKind.UNKNOWN and said:
-            failure = replace(failure, summary=f"It failed: {said}"[:_LONGEST_WORDS])
+            failure = replace(failure, summary=f"It failed: {said}"[:LONGEST_WORDS])
         host = facts.scheduler.host if facts.scheduler is not None else None
         return replace(failure, scheduler=said or None, host=host)
 
@@ -72,7 +77,7 @@ def _with_code(facts: Facts, said: str) -> Facts:
 
 
 def _summary(kind: FailureKind, facts: Facts, said: str) -> str:
-    words = last_words(facts.log_tail or facts.stderr_tail, None)[:_LONGEST_WORDS]
+    words = own_last_words(facts)
     behind = f": {words}" if words else ""
     match kind:
         case FailureKind.OUT_OF_MEMORY:
@@ -82,10 +87,10 @@ def _summary(kind: FailureKind, facts: Facts, said: str) -> str:
                 f"It took longer than it was allowed to{_had(facts, 'runtime', 'minutes')}; AWS Batch ended it{behind}"
             )
         case FailureKind.NODE_LOST | FailureKind.PREEMPTED:
-            return f"The machine it ran on was taken away: {said}"[:_LONGEST_WORDS]
+            return f"The machine it ran on was taken away: {said}"[:LONGEST_WORDS]
         case FailureKind.IMAGE_PULL:
-            return f"The image of its container cannot be had: {said}"[:_LONGEST_WORDS]
-    return f"It was terminated in AWS Batch, not by this run: {said}"[:_LONGEST_WORDS]
+            return f"The image of its container cannot be had: {said}"[:LONGEST_WORDS]
+    return f"It was terminated in AWS Batch, not by this run: {said}"[:LONGEST_WORDS]
 
 
 def _had(facts: Facts, resource: str, unit: str) -> str:

@@ -8,9 +8,8 @@ import re
 from dataclasses import replace
 
 from snakeway.model.failure import Bounds, Facts, Failure, FailureKind, more
-from snakeway.model.job import last_words
 from snakeway.targets.onnode import as_on_the_node
-from snakeway.targets.process import DEFAULT_MEM_MB, DEFAULT_RUNTIME_MIN, by_process
+from snakeway.targets.process import DEFAULT_MEM_MB, DEFAULT_RUNTIME_MIN, by_process, own_last_words
 
 _KINDS = {
     "OUT_OF_MEMORY": FailureKind.OUT_OF_MEMORY,
@@ -29,7 +28,6 @@ _SBATCH_SAID = re.compile(r"sbatch: error: (?:Batch job submission failed: )?([^
 _OVER_MEMORY = re.compile(r"^slurmstepd.*(?:exceeded (?:job |step )?memory limit|oom[-_ ]kill)", re.I | re.M)
 _SLURMSTEPD = re.compile(r"^slurmstepd.*$\n?", re.MULTILINE)
 _CANCELLED_AT = re.compile(r"\*\*\* (?:JOB|STEP) \S+ ON \S+ CANCELLED AT \S+(?: DUE TO ([A-Z ]+)[^*\n]*)? \*\*\*")
-_LONGEST_WORDS = 300
 _DUE_TO = {
     "TIME LIMIT": FailureKind.TIME_LIMIT,
     "PREEMPTION": FailureKind.PREEMPTED,
@@ -75,7 +73,7 @@ def _state(facts: Facts) -> str:
 
 def _summary(kind: FailureKind, facts: Facts) -> str:
     scheduler = facts.scheduler
-    words = last_words(facts.log_tail or facts.stderr_tail, None)[:_LONGEST_WORDS]
+    words = own_last_words(facts)
     said = f": {words}" if words else ""
     match kind:
         case FailureKind.OUT_OF_MEMORY:
