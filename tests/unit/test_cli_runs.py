@@ -29,6 +29,15 @@ def test_a_missing_input_may_be_uploaded(kind: str, again: str, capsys: pytest.C
     assert "--input KEY=FILE" in second
 
 
+@pytest.mark.parametrize("kind", ["catalog", "git"])
+def test_what_is_mended_may_be_the_workflow(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    failed: Any = attempt(failure={"kind": "exit_code"}, suggestion=None)
+    hint_at_rerun(SHORT, failed, {"kind": kind})
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith(f"snakeway rerun {SHORT} ")
+    assert second.startswith(f"snakeway rerun {SHORT} --update-workflow ")
+
+
 class TestRuns:
     def test_lines(self, server: StandIn, call: Call) -> None:
         server.on("GET", "/runs", page(run(note="a\tnote", labels={"b": "2", "a": "1"})))
@@ -135,6 +144,18 @@ class TestShow:
         assert "set_resources" in out
         assert f"snakeway rerun {SHORT}" in err
 
+    def test_a_configuration_is_shown_as_it_is_given(self, server: StandIn, call: Call, terminal: None) -> None:
+        self.attempts(server)
+        server.on("GET", BASE, reply(run(config={"model": {"robust": True, "seed": None}, "species": ["Adelie"]})))
+        assert 'model.robust=true model.seed=null species=["Adelie"]' in call("show", RUN_ID)[1]
+
+    def test_only_failed_jobs_are_pointed_at(self, server: StandIn, call: Call, terminal: None) -> None:
+        self.attempts(server)
+        server.on("GET", BASE, reply(run(state="failed", jobs={"total": 3, "done": 2, "failed": 1})))
+        assert f"snakeway jobs {SHORT} --failed" in call("show", RUN_ID)[2]
+        server.on("GET", BASE, reply(run(state="failed", jobs={"total": 0, "done": 0, "failed": 0})))
+        assert "--failed" not in call("show", RUN_ID)[2]
+
     def test_a_narrow_window_shows_the_newest(
         self, server: StandIn, call: Call, terminal: None, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -180,7 +201,12 @@ class TestJobs:
         server.on("GET", f"{BASE}/jobs", page(failed))
         _, out, _ = call("jobs", RUN_ID, "--failed", "--attempt", "1")
         assert "job 5 fit: two [2J\n    one\n      two [2J\n" in out
-        assert f"snakeway logs {SHORT} --job 5 --attempt 1" in out
+        assert f"    all of it: snakeway logs {SHORT} --job 5 --attempt 1\n" in out
+        server.on("GET", f"{BASE}/jobs", page({**failed, "logs": []}))
+        assert (
+            f"    the run's output: snakeway logs {SHORT} --attempt 1\n"
+            in call("jobs", RUN_ID, "--failed", "--attempt", "1")[1]
+        )
 
     def test_json(self, server: StandIn, call: Call) -> None:
         server.on("GET", f"{BASE}/jobs", page(job()))

@@ -19,7 +19,7 @@ tries=0
 until snakeway workflows >/dev/null 2>&1; do
     tries=$((tries + 1))
     if [ "$tries" -gt 100 ] || ! kill -0 "$server" 2>/dev/null; then
-        echo "the server did not start; its log:" >&2
+        echo "the server did not start; SNAKEWAY_PORT=PORT takes another port. Its log:" >&2
         cat "$data/server.log" >&2
         exit 1
     fi

@@ -1,5 +1,6 @@
 """The command that shows one run: what was asked for, and side by side what each attempt did."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any
@@ -74,7 +75,7 @@ def _facts(run: "Run") -> Iterator[tuple[str, Any]]:
     yield "digest", run["digest"]
     yield "target", run["target"]
     yield "owner", run["owner"]
-    yield "config", _words(flat(run["config"])) if people else run["config"]
+    yield "config", " ".join(_settings(run["config"])) if people else run["config"]
     if run["inputs"]:
         yield "inputs", _inputs(run["inputs"]) if people else run["inputs"]
     yield "labels", _words(run["labels"]) if people else run["labels"]
@@ -143,7 +144,7 @@ def _side_by_side(attempts: "list[Attempt]", executed: Mapping[int, str]) -> Non
             )
     console.print(table)
     if len(shown) < len(attempts):
-        output.hint(f"The {len(attempts) - len(shown)} attempts before need a wider window, or --json.")
+        output.hint(f"Attempts before these: {len(attempts) - len(shown)}; they need a wider window, or --json.")
 
 
 def describe(attempt: "Attempt", before: "Attempt | None", executed: str) -> Iterator[tuple[str, str]]:
@@ -178,6 +179,15 @@ def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return result
 
 
+def _settings(config: Mapping[str, Any]) -> list[str]:
+    return [_setting(key, value) for key, value in sorted(flat(config).items())]
+
+
+def _setting(key: str, value: Any) -> str:
+    """Return a value of a configuration as ``--config`` takes it."""
+    return f"{key}={json.dumps(value) if value is None or isinstance(value, bool) else output.clean(value)}"
+
+
 def _changes(attempt: "Attempt", before: "Attempt") -> Iterator[str]:
     if attempt["digest"] != before["digest"]:
         yield "the workflow"
@@ -186,7 +196,7 @@ def _changes(attempt: "Attempt", before: "Attempt") -> Iterator[str]:
         if key not in new:
             yield f"no {key}"
         elif key not in old or old[key] != new[key]:
-            yield f"{key}={output.clean(new[key])}"
+            yield _setting(key, new[key])
 
 
 def _why(attempt: "Attempt") -> str:
@@ -211,7 +221,9 @@ def _exit(attempt: "Attempt") -> str:
 def _hints(run: "Run", attempts: "list[Attempt]") -> None:
     name = short(run["id"])
     if run["state"] == "failed":
-        output.hint(f"\nsnakeway jobs {name} --failed    what failed")
+        output.hint("")
+        if run["jobs"]["failed"]:
+            output.hint(f"snakeway jobs {name} --failed    what failed")
         if not run["outside"]:
             hint_at_rerun(name, attempts[-1] if attempts else None, run["source"])
     elif run["state"] == "paused":
