@@ -3,6 +3,7 @@
 import pytest
 
 from snakeway.model.failure import Bounds, Facts, Failure, FailureKind
+from snakeway.targets.aws_batch import AwsBatchDiagnosis
 from snakeway.targets.local import LocalDiagnosis
 from snakeway.targets.slurm import SlurmDiagnosis
 
@@ -11,65 +12,103 @@ FILE = "/data/runs/1/workflow/Snakefile"
 END = """\
 Exiting because a job execution failed. Look above for error messages
 WorkflowError:
-At least one job did not complete successfully."""
+At least one job did not complete successfully.
+"""
+BEFORE = "localrule fit:\n    output: model\n    jobid: 0\n"
+KEY_ERROR = "KeyError: 'nosuch' (Snakefile, line 8)"
 
 
-def printed(words: str, message: str = ":\n'nosuch'", rule: str = "fit", exception: str = "KeyError") -> str:
-    """What the snakemake of a job printed whose code raised something."""
+def raising(message: str = ":\n'nosuch'", rule: str = "fit", exception: str = "KeyError") -> str:
+    """What the snakemake of a job with `run:` printed whose own code raised something."""
     place = f'  File "{FILE}", line 8, in __rule_{rule}\n'
-    return f'{words}RuleException:\n{exception} in file "{FILE}", line 8{message}\n{place}{END}'
+    return f'RuleException:\n{exception} in file "{FILE}", line 8{message}\n{place}{END}'
 
 
-def local(stderr_tail: str, log_tail: str = "", shell: str = "") -> Failure:
-    facts = Facts(rule="fit", exit_code=1, stderr_tail=stderr_tail, log_tail=log_tail, shell=shell)
+def calling(command: str) -> str:
+    """What it printed when a command of its `shell()` failed: without a traceback."""
+    called = f"Command 'set -euo pipefail;  {command}' returned non-zero exit status 3."
+    return f'RuleException:\nCalledProcessError in file "{FILE}", line 8:\n{called}\n{END}'
+
+
+def local(stderr_tail: str, log_tail: str = "", code: int = 1, signal: int | None = None) -> Failure:
+    facts = Facts(rule="fit", exit_code=code, signal=signal, stderr_tail=stderr_tail, log_tail=log_tail)
     return LocalDiagnosis().diagnose(facts, BOUNDS)
+
+
+def on_slurm(log: str, log_tail: str = "", rule: str = "fit") -> Failure:
+    facts = Facts(rule=rule, exit_code=1, stderr_tail=BEFORE + log, log_tail=log_tail)
+    return SlurmDiagnosis().diagnose(facts, BOUNDS)
 
 
 @pytest.mark.parametrize(
     ("text", "summary"),
     [
-        (printed(""), "Exit code 1: KeyError: 'nosuch' (Snakefile, line 8)"),
-        (printed("a word before\n"), "Exit code 1: KeyError: 'nosuch' (Snakefile, line 8)"),
-        (printed("", message="."), "Exit code 1: KeyError (Snakefile, line 8)"),
-        (printed("", message=":\none\ntwo"), "Exit code 1: KeyError: one (Snakefile, line 8)"),
-        (printed("", message=":\n\ntwo"), "Exit code 1: KeyError: two (Snakefile, line 8)"),
-        (
-            printed("", rule="fit") + "\n" + printed("", rule="other"),
-            "Exit code 1: KeyError: 'nosuch' (Snakefile, line 8)",
-        ),
-        (printed("", rule="other"), "Exit code 1: At least one job did not complete successfully."),
+        (raising(), KEY_ERROR),
+        ("a word before\n" + raising(), KEY_ERROR),
+        (raising(message="."), "KeyError (Snakefile, line 8)"),
+        (raising(message=":\none\ntwo"), "KeyError: one (Snakefile, line 8)"),
+        (raising(message=":\n "), "KeyError (Snakefile, line 8)"),
+        (raising(message=":\n" + 3000 * "x"), "KeyError: " + 290 * "x"),
+        (raising() + raising(rule="other", exception="ValueError"), KEY_ERROR),
+        (raising(rule="other", exception="ValueError") + raising(), KEY_ERROR),
+        (raising() + raising(), KEY_ERROR),
+        (calling("other") + raising(), KEY_ERROR),
+        (raising(rule="t") + "\n", KEY_ERROR.replace("KeyError: ", "").partition(" (")[0]),
+        (raising() + raising(message=":\n'other'"), "'other'"),
     ],
 )
 def test_the_exception_is_the_reason(text: str, summary: str) -> None:
-    assert local(text).summary == summary
+    assert local(text).summary == f"Exit code 1: {summary}"
 
 
 def test_it_says_where_it_was_raised() -> None:
-    failure = local(printed(""), log_tail="fitting\n")
+    failure = local(raising(), log_tail="fitting\n")
     assert (failure.kind, failure.file, failure.line) == (FailureKind.EXIT_CODE, FILE, 8)
-    assert failure.summary.startswith("Exit code 1: KeyError")
+    assert failure.summary == f"Exit code 1: {KEY_ERROR}"
+
+
+def test_rules_of_a_module_have_a_prefix() -> None:
+    facts = Facts(rule="penguins_fit", exit_code=1, stderr_tail=raising())
+    assert LocalDiagnosis().diagnose(facts, BOUNDS).line == 8
+
+
+@pytest.mark.parametrize(("code", "signal"), [(137, 9), (3, None)])
+def test_what_ended_otherwise_raised_nothing(code: int, signal: int | None) -> None:
+    failure = local(raising(), code=code, signal=signal)
+    assert (failure.file, failure.line) == (None, None)
+    assert "KeyError:" not in failure.summary
 
 
 def test_a_command_has_its_own_words() -> None:
-    message = ":\nCommand 'set -euo pipefail;  fit' returned non-zero exit status 3."
-    text = printed("no such sample\n", message, exception="CalledProcessError")
-    failure = local(text)
-    assert (failure.summary, failure.line) == ("Exit code 1: no such sample", None)
-    silent = local(printed("", message, exception="CalledProcessError"))
-    assert "Command 'set -euo pipefail;  fit' returned" in silent.summary
+    assert local("no such sample\n" + calling("fit"), log_tail="the log knows").summary == "Exit code 1: the log knows"
+    silent = local(calling("fit"))
+    assert silent.summary.endswith("Command 'set -euo pipefail;  fit' returned non-zero exit status 3.")
+    assert (silent.file, silent.line) == (None, None)
+
+
+def test_a_command_elsewhere_has_its_own_words() -> None:
+    assert on_slurm("no such sample\n" + calling("fit")).summary == "Exit code 3: no such sample"
+    assert on_slurm(calling("fit"), log_tail="the log knows").summary == "Exit code 3: the log knows"
+    assert on_slurm(calling("docker run --oom-kill-disable image")).kind is FailureKind.EXIT_CODE
 
 
 @pytest.mark.parametrize("diagnosis", [LocalDiagnosis(), SlurmDiagnosis()])
 def test_want_of_memory_is_known(diagnosis: LocalDiagnosis | SlurmDiagnosis) -> None:
-    text = printed("", ":\nUnable to allocate 4 GiB", exception="_ArrayMemoryError")
+    text = raising(":\nUnable to allocate 4 GiB", exception="_ArrayMemoryError")
     failure = diagnosis.diagnose(Facts(rule="fit", exit_code=1, stderr_tail=text), BOUNDS)
     assert failure.kind is FailureKind.OUT_OF_MEMORY
     assert failure.suggestion == {"set_resources": {"fit": {"mem_mb": 2000}}}
     assert "_ArrayMemoryError: Unable to allocate 4 GiB (Snakefile, line 8)" in failure.summary
 
 
-def test_a_job_elsewhere_says_it_too() -> None:
-    text = "localrule fit:\n    output: model\n    jobid: 0\nfitting\n" + printed("")
-    failure = SlurmDiagnosis().diagnose(Facts(rule="fit", exit_code=1, stderr_tail=text), BOUNDS)
-    assert failure.summary == "Exit code 1: KeyError: 'nosuch' (Snakefile, line 8)"
+@pytest.mark.parametrize("rule", ["fit", "derived"])
+def test_a_job_elsewhere_says_it_too(rule: str) -> None:
+    failure = on_slurm("fitting\n" + raising(), rule=rule)
+    assert failure.summary == f"Exit code 1: {KEY_ERROR}"
     assert (failure.file, failure.line) == (FILE, 8)
+
+
+def test_what_aws_says_of_the_container_is_not_more() -> None:
+    message = "Job 1 failed: Essential container in task exited"
+    facts = Facts(rule="fit", message=message, stderr_tail=BEFORE + raising())
+    assert AwsBatchDiagnosis().diagnose(facts, BOUNDS).summary == f"It failed: {KEY_ERROR}"

@@ -47,4 +47,5 @@ def hint_at_rerun(name: str, attempt: "Attempt | None", source: Mapping[str, Any
         output.hint(f"snakeway rerun {name} --config KEY=VALUE    try again with another configuration")
     else:
         output.hint(f"snakeway rerun {name}    execute what is missing, when that is mended")
-        output.hint(f"snakeway rerun {name} --update-workflow    likewise, when it was mended in the workflow")
+        if kind != "cancelled":
+            output.hint(f"snakeway rerun {name} --update-workflow    likewise, when it was mended in the workflow")

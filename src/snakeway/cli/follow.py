@@ -92,7 +92,7 @@ def _sum_up(client: "Client", watch: Watch) -> None:
     for job in failed[:_SHOWN_FAILURES]:
         for text in (job.log_tail or "").splitlines()[-_LOG_LINES:]:
             output.hint(f"    {output.printable(text)}")
-        if job.logs:
+        if job.logs or job.scheduler_log:
             output.hint(f"snakeway logs {name} --job {job.number}    all of the log of {output.clean(describe(job))}")
         else:
             output.hint(f"snakeway logs {name}    the run's output; {output.clean(job.rule)} has no log of its own")

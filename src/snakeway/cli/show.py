@@ -184,7 +184,7 @@ def _settings(config: Mapping[str, Any]) -> list[str]:
 
 
 def _setting(key: str, value: Any) -> str:
-    """Return a value of a configuration as ``--config`` takes it."""
+    """Return a value of a configuration in a few words, like ``--config`` but for quotes."""
     return f"{key}={json.dumps(value) if value is None or isinstance(value, bool) else output.clean(value)}"
 
 
@@ -221,8 +221,9 @@ def _exit(attempt: "Attempt") -> str:
 def _hints(run: "Run", attempts: "list[Attempt]") -> None:
     name = short(run["id"])
     if run["state"] == "failed":
+        lost = bool(attempts) and attempts[-1]["state"] == "lost"  # then so are its jobs
         output.hint("")
-        if run["jobs"]["failed"]:
+        if run["jobs"]["failed"] or lost:
             output.hint(f"snakeway jobs {name} --failed    what failed")
         if not run["outside"]:
             hint_at_rerun(name, attempts[-1] if attempts else None, run["source"])

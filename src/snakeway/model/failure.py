@@ -72,7 +72,7 @@ class Raised:
 
     exception: str  # its class
     message: str
-    file: str  # of the workflow, where it was raised
+    file: str  # of the workflow, whose line raised it or called what did
     line: int
 
     @property

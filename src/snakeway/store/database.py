@@ -145,7 +145,7 @@ def insert_all(tx: Transaction, records: Sequence[Table]) -> None:
     """Insert records of one table, see :meth:`Table.record`, in one statement.
 
     A column that is null in all of them is left out, because each value costs more than this look at it: a new attempt
-    has 15 such columns. Tables with a default of the database's own for such a column would get that.
+    has 20 such columns. So no column that may be null can have a default in the table or in the database.
     """
     if records:
         rows = [vars(record) for record in records]

@@ -10,4 +10,6 @@ class LocalDiagnosis:
 
     def diagnose(self, facts: Facts, bounds: Bounds) -> Failure:
         """Judge one failed job."""
-        return by_process(with_raised(facts, facts.stderr_tail), bounds)
+        if facts.exit_code == 1:  # as a snakemake ends whose job raised something
+            facts = with_raised(facts, facts.stderr_tail, alone=False)
+        return by_process(facts, bounds)

@@ -56,4 +56,4 @@ def as_on_the_node(facts: Facts, log: str) -> Facts:
         stderr_tail=own_words(log, facts.shell),
         message=log[missing:] if missing >= 0 else "",
     )
-    return with_raised(own, log)
+    return own if told is not None else with_raised(own, log, alone=True)

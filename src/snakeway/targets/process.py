@@ -7,6 +7,7 @@ import re
 
 from snakeway.model.failure import TRANSIENT, Bounds, Facts, Failure, FailureKind, more, signal_name
 from snakeway.model.job import last_words
+from snakeway.targets.raised import without_closing
 
 DEFAULT_MEM_MB = 1000  # Snakemake's own default of a job with small inputs
 DEFAULT_RUNTIME_MIN = 60
@@ -80,8 +81,8 @@ def by_process(facts: Facts, bounds: Bounds) -> Failure:
 
 def own_last_words(facts: Facts) -> str:
     """Return the line that says most about why the job failed; empty if it said nothing."""
-    said = facts.raised.words if facts.raised else last_words(facts.log_tail or facts.stderr_tail, None)
-    return said[:LONGEST_WORDS]
+    own = facts.log_tail or without_closing(facts.stderr_tail)
+    return (facts.raised.words if facts.raised else last_words(own, None))[:LONGEST_WORDS]
 
 
 def _kind(facts: Facts) -> FailureKind:
