@@ -1,5 +1,7 @@
 """What rules' own Python code raised, from what Snakemake 9.27 printed of it."""
 
+from collections.abc import Callable
+
 import pytest
 
 from snakeway.model.failure import Bounds, Facts, Failure, FailureKind
@@ -16,11 +18,12 @@ At least one job did not complete successfully.
 """
 BEFORE = "localrule fit:\n    output: model\n    jobid: 0\n"
 KEY_ERROR = "KeyError: 'nosuch' (Snakefile, line 8)"
+CALLED = "CalledProcessError: Command 'set -euo pipefail; fit' returned non-zero exit status 3 (Snakefile, line 8)"
 
 
-def raising(message: str = ":\n'nosuch'", rule: str = "fit", exception: str = "KeyError") -> str:
+def raising(message: str = ":\n'nosuch'", rule: str | None = "fit", exception: str = "KeyError") -> str:
     """What the snakemake of a job with `run:` printed whose own code raised something."""
-    place = f'  File "{FILE}", line 8, in __rule_{rule}\n'
+    place = f'  File "{FILE}", line 8, in __rule_{rule}\n' if rule else ""
     return f'RuleException:\n{exception} in file "{FILE}", line 8{message}\n{place}{END}'
 
 
@@ -35,8 +38,8 @@ def local(stderr_tail: str, log_tail: str = "", code: int = 1, signal: int | Non
     return LocalDiagnosis().diagnose(facts, BOUNDS)
 
 
-def on_slurm(log: str, log_tail: str = "", rule: str = "fit") -> Failure:
-    facts = Facts(rule=rule, exit_code=1, stderr_tail=BEFORE + log, log_tail=log_tail)
+def on_slurm(log: str, log_tail: str = "") -> Failure:
+    facts = Facts(rule="fit", exit_code=1, stderr_tail=BEFORE + log, log_tail=log_tail)
     return SlurmDiagnosis().diagnose(facts, BOUNDS)
 
 
@@ -47,14 +50,18 @@ def on_slurm(log: str, log_tail: str = "", rule: str = "fit") -> Failure:
         ("a word before\n" + raising(), KEY_ERROR),
         (raising(message="."), "KeyError (Snakefile, line 8)"),
         (raising(message=":\none\ntwo"), "KeyError: one (Snakefile, line 8)"),
+        (raising(message=":\n\n two"), "KeyError: two (Snakefile, line 8)"),
         (raising(message=":\n "), "KeyError (Snakefile, line 8)"),
         (raising(message=":\n" + 3000 * "x"), "KeyError: " + 290 * "x"),
+        (raising(rule=None), KEY_ERROR),  # raised in Snakemake's own code, as by shell("{nosuch}")
+        (raising(rule="base"), KEY_ERROR),  # use rule base as fit with:
         (raising() + raising(rule="other", exception="ValueError"), KEY_ERROR),
         (raising(rule="other", exception="ValueError") + raising(), KEY_ERROR),
         (raising() + raising(), KEY_ERROR),
-        (calling("other") + raising(), KEY_ERROR),
-        (raising(rule="t") + "\n", KEY_ERROR.replace("KeyError: ", "").partition(" (")[0]),
+        # Nobody can tell whose it is.
         (raising() + raising(message=":\n'other'"), "'other'"),
+        (calling("fit") + raising(), "'nosuch'"),
+        (raising(rule="a") + raising(rule="b"), "'nosuch'"),
     ],
 )
 def test_the_exception_is_the_reason(text: str, summary: str) -> None:
@@ -67,29 +74,29 @@ def test_it_says_where_it_was_raised() -> None:
     assert failure.summary == f"Exit code 1: {KEY_ERROR}"
 
 
-def test_rules_of_a_module_have_a_prefix() -> None:
-    facts = Facts(rule="penguins_fit", exit_code=1, stderr_tail=raising())
-    assert LocalDiagnosis().diagnose(facts, BOUNDS).line == 8
-
-
 @pytest.mark.parametrize(("code", "signal"), [(137, 9), (3, None)])
 def test_what_ended_otherwise_raised_nothing(code: int, signal: int | None) -> None:
     failure = local(raising(), code=code, signal=signal)
     assert (failure.file, failure.line) == (None, None)
-    assert "KeyError:" not in failure.summary
 
 
 def test_a_command_has_its_own_words() -> None:
-    assert local("no such sample\n" + calling("fit"), log_tail="the log knows").summary == "Exit code 1: the log knows"
-    silent = local(calling("fit"))
-    assert silent.summary.endswith("Command 'set -euo pipefail;  fit' returned non-zero exit status 3.")
-    assert (silent.file, silent.line) == (None, None)
+    assert local("no such sample\n" + calling("fit")).summary == "Exit code 1: no such sample"
+    assert local(calling("fit"), log_tail="the log knows").summary == "Exit code 1: the log knows"
+    assert local(calling("fit")).summary == f"Exit code 1: {CALLED}"
+    assert local(calling("\n   fit \n")).summary == "Exit code 1: " + CALLED.replace("fit'", "fit '")
 
 
 def test_a_command_elsewhere_has_its_own_words() -> None:
     assert on_slurm("no such sample\n" + calling("fit")).summary == "Exit code 3: no such sample"
     assert on_slurm(calling("fit"), log_tail="the log knows").summary == "Exit code 3: the log knows"
-    assert on_slurm(calling("docker run --oom-kill-disable image")).kind is FailureKind.EXIT_CODE
+    assert on_slurm(calling("fit")).summary == f"Exit code 3: {CALLED}"
+
+
+@pytest.mark.parametrize("words", ["", "some word\n"])
+@pytest.mark.parametrize("judge", [local, on_slurm])
+def test_what_was_called_tells_no_kind(judge: Callable[[str], Failure], words: str) -> None:
+    assert judge(words + calling("docker run --oom-kill-disable image")).kind is FailureKind.EXIT_CODE
 
 
 @pytest.mark.parametrize("diagnosis", [LocalDiagnosis(), SlurmDiagnosis()])
@@ -101,11 +108,28 @@ def test_want_of_memory_is_known(diagnosis: LocalDiagnosis | SlurmDiagnosis) -> 
     assert "_ArrayMemoryError: Unable to allocate 4 GiB (Snakefile, line 8)" in failure.summary
 
 
-@pytest.mark.parametrize("rule", ["fit", "derived"])
-def test_a_job_elsewhere_says_it_too(rule: str) -> None:
-    failure = on_slurm("fitting\n" + raising(), rule=rule)
+@pytest.mark.parametrize("written_for", ["fit", "base", None])
+def test_a_job_elsewhere_says_it_too(written_for: str | None) -> None:
+    failure = on_slurm("fitting\n" + raising(rule=written_for))
     assert failure.summary == f"Exit code 1: {KEY_ERROR}"
     assert (failure.file, failure.line) == (FILE, 8)
+
+
+@pytest.mark.parametrize("beginning", ["", BEFORE + BEFORE.replace("fit", "other")])
+def test_jobs_of_a_group_have_their_own(beginning: str) -> None:
+    """Its log has the words of all of them; its end alone does not say of how many."""
+    log = beginning + raising(rule="other", exception="MemoryError")
+    fit, other = (
+        SlurmDiagnosis().diagnose(Facts(rule=rule, exit_code=1, stderr_tail=log), BOUNDS) for rule in ("fit", "other")
+    )
+    assert (fit.kind, fit.line) == (FailureKind.EXIT_CODE, None)
+    assert (other.kind, other.line) == (FailureKind.OUT_OF_MEMORY, 8)
+
+
+def test_an_exception_may_quote_a_command() -> None:
+    failure = on_slurm(raising(":\nbwa failed: Command 'bwa' returned non-zero exit status 3.", exception="ValueError"))
+    assert failure.exit_code == 1
+    assert failure.summary.startswith("Exit code 1: ValueError: bwa failed: Command 'bwa'")
 
 
 def test_what_aws_says_of_the_container_is_not_more() -> None:

@@ -114,6 +114,6 @@ def _show_failure(id_: str, job: "Job") -> None:
     output.write(f"\njob {job['job']} {output.clean(job['rule'])}: {output.clean(summary(job))}\n")
     for line in (job["log_tail"] or "").splitlines():
         output.write(f"    {output.printable(line)}\n")
-    kept = job["logs"] or (job["failure"] and job["failure"]["stderr"])  # its own, or what the scheduler has
+    kept = job["logs"] or job["scheduler_log"]
     what, where = ("all of it", f"--job {job['job']} ") if kept else ("the run's output", "")
     output.write(f"    {what}: snakeway logs {short(id_)} {where}--attempt {job['attempt']}\n")

@@ -221,7 +221,7 @@ def _exit(attempt: "Attempt") -> str:
 def _hints(run: "Run", attempts: "list[Attempt]") -> None:
     name = short(run["id"])
     if run["state"] == "failed":
-        lost = bool(attempts) and attempts[-1]["state"] == "lost"  # then so are its jobs
+        lost = bool(attempts) and attempts[-1]["state"] == "lost" and attempts[-1]["jobs"]["total"] > 0
         output.hint("")
         if run["jobs"]["failed"] or lost:
             output.hint(f"snakeway jobs {name} --failed    what failed")

@@ -76,6 +76,11 @@ class Raised:
     line: int
 
     @property
+    def of_a_command(self) -> bool:
+        """Whether it only says that a command failed, and quotes that."""
+        return self.exception == "CalledProcessError"
+
+    @property
     def words(self) -> str:
         """All of it, for people."""
         said = f": {self.message}" if self.message else ""

@@ -25,6 +25,7 @@ _BEHIND = re.compile(
     r"|Exiting because a job execution failed|Waiting at most \d+ seconds)",
     re.MULTILINE,
 )
+_RULE = re.compile(r"^(?:local)?(?:rule|checkpoint) (\w+):$", re.M)
 _COMMAND = "Shell command: "
 
 
@@ -56,4 +57,8 @@ def as_on_the_node(facts: Facts, log: str) -> Facts:
         stderr_tail=own_words(log, facts.shell),
         message=log[missing:] if missing >= 0 else "",
     )
-    return own if told is not None else with_raised(own, log, alone=True)
+    own = with_raised(own, log, alone=set(_RULE.findall(log)) == {facts.rule})  # a group's log names several
+    if own.raised is None or own.raised.of_a_command:
+        return own
+    # It may quote the words that the exit code of a command is read from.
+    return replace(own, exit_code=facts.exit_code, signal=facts.signal)

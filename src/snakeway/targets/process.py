@@ -90,7 +90,7 @@ def _kind(facts: Facts) -> FailureKind:
         return FailureKind.MISSING_OUTPUT
     if facts.signal == _SIGKILL and facts.oom_killed:
         return FailureKind.OUT_OF_MEMORY
-    raised = facts.raised.words if facts.raised else ""
+    raised = facts.raised.words if facts.raised and not facts.raised.of_a_command else ""
     told = "\n".join((facts.log_tail, facts.stderr_tail, raised, facts.message.partition(_COMMAND)[0]))
     for kind, words in _WORDS:
         if words.search(told) and not (kind is FailureKind.OUT_OF_MEMORY and _GPU.search(told)):
