@@ -115,6 +115,16 @@ def test_a_job_elsewhere_says_it_too(written_for: str | None) -> None:
     assert (failure.file, failure.line) == (FILE, 8)
 
 
+def test_the_rule_may_be_named_behind_only() -> None:
+    text = raising(rule="base") + "[Sat Nov 21 09:59:24 2026]\nError in rule fit:\n    message: None\n"
+    assert SlurmDiagnosis().diagnose(Facts(rule="fit", exit_code=1, stderr_tail=text), BOUNDS).line == 8
+
+
+def test_a_command_beside_is_not_blamed_for_what_another_raised() -> None:
+    facts = Facts(rule="fit", exit_code=1, shell="fit", log_tail="the log knows", stderr_tail=raising(rule="other"))
+    assert LocalDiagnosis().diagnose(facts, BOUNDS).summary == "Exit code 1: the log knows"
+
+
 @pytest.mark.parametrize("beginning", ["", BEFORE + BEFORE.replace("fit", "other")])
 def test_jobs_of_a_group_have_their_own(beginning: str) -> None:
     """Its log has the words of all of them; its end alone does not say of how many."""
@@ -126,8 +136,11 @@ def test_jobs_of_a_group_have_their_own(beginning: str) -> None:
     assert (other.kind, other.line) == (FailureKind.OUT_OF_MEMORY, 8)
 
 
-def test_an_exception_may_quote_a_command() -> None:
-    failure = on_slurm(raising(":\nbwa failed: Command 'bwa' returned non-zero exit status 3.", exception="ValueError"))
+@pytest.mark.parametrize(("code", "signal"), [(1, None), (3, None), (137, 9)])
+def test_an_exception_may_quote_a_command(code: int, signal: int | None) -> None:
+    text = raising(":\nbwa failed: Command 'bwa' returned non-zero exit status 3.", exception="ValueError")
+    facts = Facts(rule="fit", exit_code=code, signal=signal, stderr_tail=BEFORE + text)
+    failure = SlurmDiagnosis().diagnose(facts, BOUNDS)
     assert failure.exit_code == 1
     assert failure.summary.startswith("Exit code 1: ValueError: bwa failed: Command 'bwa'")
 
@@ -135,4 +148,4 @@ def test_an_exception_may_quote_a_command() -> None:
 def test_what_aws_says_of_the_container_is_not_more() -> None:
     message = "Job 1 failed: Essential container in task exited"
     facts = Facts(rule="fit", message=message, stderr_tail=BEFORE + raising())
-    assert AwsBatchDiagnosis().diagnose(facts, BOUNDS).summary == f"It failed: {KEY_ERROR}"
+    assert AwsBatchDiagnosis().diagnose(facts, BOUNDS).summary == f"Exit code 1: {KEY_ERROR}"

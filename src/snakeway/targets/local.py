@@ -11,5 +11,5 @@ class LocalDiagnosis:
     def diagnose(self, facts: Facts, bounds: Bounds) -> Failure:
         """Judge one failed job."""
         if facts.exit_code == 1:  # as a snakemake ends whose job raised something
-            facts = with_raised(facts, facts.stderr_tail, alone=True)
+            facts = with_raised(facts, facts.stderr_tail, alone=not facts.shell)
         return by_process(facts, bounds)

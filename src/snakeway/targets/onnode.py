@@ -25,7 +25,7 @@ _BEHIND = re.compile(
     r"|Exiting because a job execution failed|Waiting at most \d+ seconds)",
     re.MULTILINE,
 )
-_RULE = re.compile(r"^(?:local)?(?:rule|checkpoint) (\w+):$", re.M)
+_RULE = re.compile(r"^(?:(?:local)?(?:rule|checkpoint)|Error in rule) (\w+):$", re.M)
 _COMMAND = "Shell command: "
 
 
@@ -60,5 +60,4 @@ def as_on_the_node(facts: Facts, log: str) -> Facts:
     own = with_raised(own, log, alone=set(_RULE.findall(log)) == {facts.rule})  # a group's log names several
     if own.raised is None or own.raised.of_a_command:
         return own
-    # It may quote the words that the exit code of a command is read from.
-    return replace(own, exit_code=facts.exit_code, signal=facts.signal)
+    return replace(own, exit_code=1, signal=None)  # its words may quote a command's, which ``told`` was read from

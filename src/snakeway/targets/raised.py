@@ -11,7 +11,9 @@ from dataclasses import replace
 from snakeway.model.failure import Facts, Raised
 
 _RAISED = re.compile(
-    r'^RuleException:\n(?P<exception>\w{1,100}) in file "(?P<file>[^"\n]{1,1024})", line (?P<line>\d{1,9})[.:]$', re.M
+    r'^RuleException:\n(?P<exception>\w{1,100}) in file "(?P<file>[^"\n]{1,1024})", '
+    r"line (?P<line>\d{1,9})(?P<then>[.:])$",
+    re.M,
 )
 _COMMAND = re.compile(r"Command '.{0,4000}?' (?:returned non-zero exit status \d{1,3}|died with <[^>\n]{1,100}>)", re.S)
 _PLACE = re.compile(r'^ *File "[^"\n]{1,1024}", line \d{1,9}, in (?P<function>\S{1,300})$', re.M)
@@ -58,7 +60,7 @@ def _rules(said: str) -> list[str]:
 def _raised(place: re.Match[str], said: str) -> Raised:
     traceback = _PLACE.search(said) or _CLOSING.search(said)
     lines = (line.strip() for line in (said[: traceback.start()] if traceback else said).splitlines())
-    message = next(filter(None, lines), "")[:_LONGEST_MESSAGE]
+    message = next(filter(None, lines), "")[:_LONGEST_MESSAGE] if place["then"] == ":" else ""
     raised = Raised(place["exception"], message, place["file"], int(place["line"]))
     command = _COMMAND.search(said) if raised.of_a_command else None
     return replace(raised, message=" ".join(command[0].split())) if command else raised

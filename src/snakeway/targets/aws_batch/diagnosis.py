@@ -48,7 +48,7 @@ class AwsBatchDiagnosis:
         if kind is not None:
             summary, suggestion = _summary(kind, seen, said), _suggestion(kind, seen, bounds)
             failure = replace(failure, kind=kind, summary=summary, suggestion=suggestion)
-        elif failure.kind is FailureKind.UNKNOWN and said and seen.raised is None:
+        elif failure.kind is FailureKind.UNKNOWN and said:
             failure = replace(failure, summary=f"It failed: {said}"[:LONGEST_WORDS])
         host = facts.scheduler.host if facts.scheduler is not None else None
         return replace(failure, scheduler=said or None, host=host)
