@@ -38,6 +38,12 @@ def test_what_is_mended_may_be_the_workflow(kind: str, capsys: pytest.CaptureFix
     assert second.startswith(f"snakeway rerun {SHORT} --update-workflow ")
 
 
+def test_nothing_has_to_be_mended_after_a_cancel(capsys: pytest.CaptureFixture[str]) -> None:
+    cancelled: Any = attempt(failure={"kind": "cancelled"}, suggestion=None)
+    hint_at_rerun(SHORT, cancelled, {"kind": "catalog"})
+    assert "--update-workflow" not in capsys.readouterr().err
+
+
 class TestRuns:
     def test_lines(self, server: StandIn, call: Call) -> None:
         server.on("GET", "/runs", page(run(note="a\tnote", labels={"b": "2", "a": "1"})))
@@ -153,8 +159,11 @@ class TestShow:
         self.attempts(server)
         server.on("GET", BASE, reply(run(state="failed", jobs={"total": 3, "done": 2, "failed": 1})))
         assert f"snakeway jobs {SHORT} --failed" in call("show", RUN_ID)[2]
-        server.on("GET", BASE, reply(run(state="failed", jobs={"total": 0, "done": 0, "failed": 0})))
+        none = {"total": 0, "done": 0, "failed": 0}
+        server.on("GET", BASE, reply(run(state="failed", jobs=none)))
         assert "--failed" not in call("show", RUN_ID)[2]
+        server.on("GET", f"{BASE}/attempts", page(attempt(state="lost", jobs={**none, "total": 3})))
+        assert f"snakeway jobs {SHORT} --failed" in call("show", RUN_ID)[2]  # these are lost
 
     def test_a_narrow_window_shows_the_newest(
         self, server: StandIn, call: Call, terminal: None, monkeypatch: pytest.MonkeyPatch

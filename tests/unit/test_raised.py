@@ -58,14 +58,24 @@ def on_slurm(log: str, log_tail: str = "") -> Failure:
         (raising() + raising(rule="other", exception="ValueError"), KEY_ERROR),
         (raising(rule="other", exception="ValueError") + raising(), KEY_ERROR),
         (raising() + raising(), KEY_ERROR),
-        # Nobody can tell whose it is.
-        (raising() + raising(message=":\n'other'"), "'other'"),
-        (calling("fit") + raising(), "'nosuch'"),
-        (raising(rule="a") + raising(rule="b"), "'nosuch'"),
     ],
 )
 def test_the_exception_is_the_reason(text: str, summary: str) -> None:
     assert local(text).summary == f"Exit code 1: {summary}"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        raising() + raising(message=":\n'other'"),
+        calling("fit") + raising(),
+        raising(rule="a") + raising(rule="b"),
+    ],
+)
+def test_of_several_none_is_taken_for_the_job_s_own(text: str) -> None:
+    failure = local(text)
+    assert (failure.file, failure.line) == (None, None)
+    assert local(text, log_tail="the log knows").summary == "Exit code 1: the log knows"
 
 
 def test_it_says_where_it_was_raised() -> None:

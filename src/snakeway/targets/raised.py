@@ -25,7 +25,7 @@ _LONGEST_MESSAGE = 2000
 
 
 def with_raised(facts: Facts, log: str, *, alone: bool) -> Facts:
-    """Return the facts with what the job's own code raised, if ``log`` tells that beyond doubt.
+    """Return the facts with what the job's own code raised, if ``log`` tells one that may be its own only.
 
     ``alone`` says that what is there only once is of this job. Otherwise, and of several exceptions, only one counts
     that came through the code of the job's rule. A command that failed has said itself why, before Snakemake did, or in
@@ -48,7 +48,7 @@ def with_raised(facts: Facts, log: str, *, alone: bool) -> Facts:
 
 
 def without_closing(text: str) -> str:
-    """Return what a snakemake printed without what it says at the end of every failure, and without its tracebacks."""
+    """Return what a snakemake printed without what it says at the end of every failure, and without the places in tracebacks."""
     return _PLACE.sub("", _CLOSING.sub("", text))
 
 
