@@ -48,7 +48,7 @@ def with_raised(facts: Facts, log: str, *, alone: bool) -> Facts:
 
 
 def without_closing(text: str) -> str:
-    """Return what a snakemake printed without what it says at the end of every failure, and without the places in tracebacks."""
+    """Return what a snakemake printed without its words at the end of every failure and the places in tracebacks."""
     return _PLACE.sub("", _CLOSING.sub("", text))
 
 
