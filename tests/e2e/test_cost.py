@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -75,7 +76,7 @@ def test_a_run_is_priced_by_a_file_that_is_edited_while_the_server_runs(
     assert told.returncode == 0, told.stderr
     assert {line.split("\t")[0] for line in told.stdout.splitlines()} >= {"first", "second", "third"}
     assert all(line.endswith("\tEUR\testimated") for line in told.stdout.splitlines())
-    assert f"{float(edited['amount']):.2f} EUR (estimated)" in told.stderr
+    assert f"{Decimal(edited['amount']):.2f} EUR (estimated)" in told.stderr  # rounded as decimals are, not as floats
 
     assert server.request("DELETE", f"/runs/{run_id}").status_code == 204
     summed = json.loads(command(server, "--by", "workflow", "--json").stdout)
