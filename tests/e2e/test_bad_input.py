@@ -67,10 +67,11 @@ def test_a_broken_workflow_fails_its_run_with_snakemakes_words(
     start_server: StartServer, workflows: Callable[..., Path], snakefile: str, said: str
 ) -> None:
     server = start_server(workflows_dir=workflows(broken=snakefile))
-    run = server.end_of(server.submit("broken"))
-    assert run["state"] == "failed"
-    assert said in run["error"]
-    assert "Traceback" not in run["error"]
+    for run_id in [server.submit("broken"), server.submit("broken", dry_run=True)]:
+        run = server.end_of(run_id)
+        assert run["state"] == "failed"
+        assert said in run["error"]
+        assert "Traceback" not in run["error"]
 
 
 def test_broken_yaml_in_a_workflow_is_named(start_server: StartServer, workflows: Callable[..., Path]) -> None:

@@ -199,6 +199,10 @@ def test_every_layer_is_described() -> None:
     modules = [module.removeprefix("snakeway.") for layer in layers for module in layer.split(" | ")]
     table = re.findall(r"^\| \d \| ([^|]+) \|", section("explanation/architecture.md", "The layers"), re.MULTILINE)
     assert [name for row in table for name in _SPAN.findall(row)] == [name for name in modules if name != "__main__"]
+    found = [
+        path for path in (ROOT / "src/snakeway").iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()
+    ]
+    assert sorted(modules) == sorted(path.stem for path in found if path.stem != "__init__")
 
 
 def test_every_page_is_in_the_navigation() -> None:

@@ -190,6 +190,15 @@ def read_plan(directory: AttemptDirectory) -> dict[str, Any] | None:
     return plan_of(_all_events(directory.plan, directory.root()))
 
 
+def why_no_plan(directory: AttemptDirectory) -> dict[str, Any]:
+    """Return the attempt's ``error`` and ``failure`` as its dry run tells them; empty if it does not."""
+    values: dict[str, Any] = {}
+    for event in _all_events(directory.plan, directory.root()):
+        if event["type"] == EventType.ERROR:
+            _about_attempt(values, event)
+    return values
+
+
 def _all_events(path: Path, root: Path) -> Iterator[Event]:
     offset, behind = -1, 0
     while behind != offset:

@@ -224,10 +224,13 @@ class Watch:
             return
         self._plan_taken = True
         plan = intake.read_plan(self._directory)
-        if plan is None or attempt.lease_owner is None:
+        values: dict[str, Any] = {} if plan is None else {"plan": plan}
+        if plan is None and attempt.dry_run:  # otherwise the step behind it says itself what is wrong
+            values = intake.why_no_plan(self._directory)
+        if not values or attempt.lease_owner is None:
             return
         with self._store.write() as tx:
-            attempts.note(tx, attempt.id, attempt.lease_owner, plan=plan)
+            attempts.note(tx, attempt.id, attempt.lease_owner, **values)
 
     def _exit(self, attempt: AttemptRow) -> Exit | None:
         data = _of(attempt, self._directory.exit)
