@@ -133,12 +133,11 @@ def _why(
         return job_rules.sentence(failed, attempt.jobs_total), None
     if attempt.failure:
         return str(attempt.failure["summary"])[:_SENTENCE_LENGTH], attempt.failure
-    if attempt.error:
-        return attempt.error[:_SENTENCE_LENGTH], None
-    if crash is not None:
+    if crash is not None and not attempt.error:
         return crash.summary, crash.to_json()
     code = exit_.exit_code if exit_ else None
-    said = f"snakemake ended with exit code {code} before any job started; see the run's log."
+    said = attempt.error or f"snakemake ended with exit code {code} before any job started; see the run's log."
+    said = said[:_SENTENCE_LENGTH]
     return said, Failure(FailureKind.UNKNOWN, said, exit_code=code, host=attempt.host).to_json()
 
 

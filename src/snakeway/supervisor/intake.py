@@ -190,13 +190,13 @@ def read_plan(directory: AttemptDirectory) -> dict[str, Any] | None:
     return plan_of(_all_events(directory.plan, directory.root()))
 
 
-def why_no_plan(directory: AttemptDirectory) -> dict[str, Any]:
-    """Return the attempt's ``error`` and ``failure`` as its dry run tells them; empty if it does not."""
+def why_no_plan(directory: AttemptDirectory) -> str | None:
+    """Return what Snakemake said when the attempt's dry run failed; None if it said nothing."""
     values: dict[str, Any] = {}
     for event in _all_events(directory.plan, directory.root()):
         if event["type"] == EventType.ERROR:
             _about_attempt(values, event)
-    return values
+    return values.get("error")
 
 
 def _all_events(path: Path, root: Path) -> Iterator[Event]:

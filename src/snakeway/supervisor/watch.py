@@ -222,15 +222,19 @@ class Watch:
     def _take_plan(self, attempt: AttemptRow, *, done: bool) -> None:
         if self._plan_taken or not done or not (attempt.wants_plan or attempt.dry_run):
             return
-        self._plan_taken = True
+        self._plan_taken = True  # also when reading it fails, which must not keep the attempt from ending
         plan = intake.read_plan(self._directory)
         values: dict[str, Any] = {} if plan is None else {"plan": plan}
-        if plan is None and attempt.dry_run:  # otherwise the step behind it says itself what is wrong
-            values = intake.why_no_plan(self._directory)
+        if plan is None and attempt.dry_run and (why := intake.why_no_plan(self._directory)):
+            values["error"] = why  # of other attempts, the step behind the plan says itself what is wrong
         if not values or attempt.lease_owner is None:
             return
-        with self._store.write() as tx:
-            attempts.note(tx, attempt.id, attempt.lease_owner, **values)
+        try:
+            with self._store.write() as tx:
+                attempts.note(tx, attempt.id, attempt.lease_owner, **values)
+        except Unavailable:
+            self._plan_taken = False  # the next look does it
+            raise
 
     def _exit(self, attempt: AttemptRow) -> Exit | None:
         data = _of(attempt, self._directory.exit)
