@@ -182,7 +182,7 @@ class IdempotencyRow(Table, table=True):
 
 
 class AttemptRow(Table, table=True):
-    """One snakemake process of a run."""
+    """One time that snakemake works on a run."""
 
     __tablename__ = "attempt"
     __table_args__ = (

@@ -50,6 +50,7 @@ SYNTAX_ERROR = 'rule all:\n    input: "a"\n    output "b"\n'
 EARLY_SYNTAX_ERROR = 'rule all:\n    input "a"\n'  # Snakemake dies of telling it
 MISSING_INPUT = 'rule all:\n    input: "not-there.txt"\n'
 PYTHON_ERROR = 'raise ValueError("the sample sheet is empty")\n'
+BROKEN_CONFIGFILE = 'open("other.yaml", "w").write("a: [1,\\nb: 2\\n")\nconfigfile: "other.yaml"\n'
 NO_TARGET = 'rule a:\n    output: "{x}.txt"\n    shell: "touch {output}"\n'
 
 
@@ -61,17 +62,23 @@ NO_TARGET = 'rule a:\n    output: "{x}.txt"\n    shell: "touch {output}"\n'
         (MISSING_INPUT, "not-there.txt"),
         (PYTHON_ERROR, "the sample sheet is empty"),
         (NO_TARGET, "wildcard"),
+        (BROKEN_CONFIGFILE, "not valid JSON or YAML"),
     ],
 )
 def test_a_broken_workflow_fails_its_run_with_snakemakes_words(
     start_server: StartServer, workflows: Callable[..., Path], snakefile: str, said: str
 ) -> None:
     server = start_server(workflows_dir=workflows(broken=snakefile))
-    for run_id in [server.submit("broken"), server.submit("broken", dry_run=True)]:
-        run = server.end_of(run_id)
-        assert run["state"] == "failed"
-        assert said in run["error"]
-        assert "Traceback" not in run["error"]
+    real, dry = server.submit("broken"), server.submit("broken", dry_run=True)
+    run = server.end_of(real)
+    assert run["state"] == "failed"
+    assert said in run["error"]
+    assert "Traceback" not in run["error"]
+    asked = server.end_of(dry)
+    assert (asked["state"], asked["error"]) == ("failed", run["error"])
+    failure, of_dry = (server.get(f"/runs/{run_id}/attempts")["items"][0]["failure"] for run_id in (real, dry))
+    assert failure["kind"] == ("missing_input" if snakefile == MISSING_INPUT else "invalid_workflow")
+    assert {**of_dry, "file": str(of_dry["file"]).replace(dry, real)} == {**failure, "file": str(failure["file"])}
 
 
 def test_broken_yaml_in_a_workflow_is_named(start_server: StartServer, workflows: Callable[..., Path]) -> None:

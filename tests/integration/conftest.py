@@ -14,7 +14,7 @@ AddRun = Callable[..., RunRow]
 
 @pytest.fixture
 def add_run(store: Store) -> AddRun:
-    """Commits a queued run with its first attempt; keyword arguments replace the run's members."""
+    """Commits a queued run with its first attempt, a dry run as well if it is one; arguments replace its members."""
 
     def add(**members: Any) -> RunRow:
         values: dict[str, Any] = {
@@ -32,6 +32,7 @@ def add_run(store: Store) -> AddRun:
             owner=run.owner,
             target=run.target,
             digest=run.digest,
+            dry_run=run.dry_run,
             created_at=now(),
         )
         with store.write() as tx:

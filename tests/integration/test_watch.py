@@ -5,10 +5,12 @@ import json
 import os
 from datetime import timedelta
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
 from snakeway.directory import AttemptDirectory, run_directory
+from snakeway.errors import Unavailable
 from snakeway.model.attempt import AttemptReason, AttemptState
 from snakeway.model.job import Job, JobState
 from snakeway.rows import AttemptRow, now
@@ -33,9 +35,11 @@ def write_events(directory: AttemptDirectory, first: int, behind: int) -> None:
             file.write(json.dumps({"seq": number, "t": 1.0 + number, **EVENTS[number]}) + "\n")
 
 
-def held(store: Store, add_run: AddRun, settings: Settings) -> tuple[AttemptRow, AttemptDirectory]:
+def held(
+    store: Store, add_run: AddRun, settings: Settings, *, dry_run: bool = False
+) -> tuple[AttemptRow, AttemptDirectory]:
     """Return an attempt that a supervisor holds and whose process is this one, and its directory."""
-    run = add_run()
+    run = add_run(dry_run=dry_run)
     with store.write() as tx:
         attempt = attempts.claim(tx, "s1", now() + timedelta(seconds=30), now())
     assert attempt is not None
@@ -93,6 +97,32 @@ def test_a_chunk_that_cannot_be_taken_in_is_passed_over(
         found = attempts.get(tx, attempt.id)
     assert found is not None
     assert (found.state, found.events_lost) == (AttemptState.SUCCEEDED, len(EVENTS))
+
+
+def test_what_a_dry_run_died_of_survives_a_database_that_does_not_answer_at_first(
+    store: Store, add_run: AddRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings(data_dir=tmp_path)
+    attempt, directory = held(store, add_run, settings, dry_run=True)
+    message = 'LockException in file "/x/Snakefile", line 3:\nError: Directory cannot be locked.'
+    error = {"seq": 0, "t": 1.0, "type": "error", "exception": "LockException", "message": message}
+    directory.plan.write_text(json.dumps(error) + "\n")
+    ended = {"attempt_id": attempt.id, "step": "plan", "exit_code": 1, "signal": None, "ended_at": 9.0}
+    directory.exit.write_text(json.dumps(ended))
+    watching = watch.Watch(store, settings, attempt, diagnosis_for("local"), None)
+    monkeypatch.setattr(watch, "kill_left_behind", lambda *_: 0)
+    with monkeypatch.context() as busy:
+        busy.setattr(watch.attempts, "note", Mock(side_effect=Unavailable("the database is locked")))
+        with pytest.raises(Unavailable):
+            watching.look(attempt, now(), stop_requested=False)
+    assert watching.look(attempt, now(), stop_requested=False).ended
+    with store.read() as tx:
+        found = attempts.get(tx, attempt.id)
+    assert found is not None
+    assert found.failure is not None
+    assert (found.state, found.failure["kind"], found.failure["line"]) == (AttemptState.FAILED, "locked", 3)
+    assert found.error == found.failure["summary"]
+    assert found.suggestion is None  # it would be carried out for real
 
 
 @pytest.mark.parametrize(

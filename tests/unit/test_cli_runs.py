@@ -1,12 +1,12 @@
 """Commands about runs and their jobs, against a stand-in server."""
 
 import json
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 from snakeway.cli import output
-from snakeway.cli.cure import hint_at_rerun
+from snakeway.cli.cure import hint_at_names, hint_at_rerun
 from tests.unit.test_cli_stand_in import Call
 from tests.unit.test_client_nouns import OTHER_ID, RUN_ID, attempt, cost, job, run, run_cost
 from tests.unit.test_client_stand_in import StandIn, page, reply
@@ -17,31 +17,72 @@ BASE = f"/runs/{RUN_ID}"
 SHORT = RUN_ID[-8:]
 
 
+def hints(
+    capsys: pytest.CaptureFixture[str], failure: str, source: str = "catalog", *, dry_run: bool = False
+) -> list[str]:
+    failed: Any = attempt(failure={"kind": failure}, suggestion=None, dry_run=dry_run)
+    found: Any = run(source={"kind": source}, dry_run=dry_run)
+    hint_at_rerun(found, [failed])
+    return capsys.readouterr().err.splitlines()
+
+
 @pytest.mark.parametrize(
     ("kind", "again"),
     [("catalog", f"snakeway rerun {SHORT} --update-workflow"), ("bundle", "snakeway submit ./FOLDER")],
 )
 def test_a_missing_input_may_be_uploaded(kind: str, again: str, capsys: pytest.CaptureFixture[str]) -> None:
-    failed: Any = attempt(failure={"kind": "missing_input"}, suggestion=None)
-    hint_at_rerun(SHORT, failed, {"kind": kind})
-    first, second = capsys.readouterr().err.splitlines()
+    first, second = hints(capsys, "missing_input", kind)
     assert first.startswith(f"{again} ")
     assert "--input KEY=FILE" in second
 
 
 @pytest.mark.parametrize("kind", ["catalog", "git"])
 def test_what_is_mended_may_be_the_workflow(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
-    failed: Any = attempt(failure={"kind": "exit_code"}, suggestion=None)
-    hint_at_rerun(SHORT, failed, {"kind": kind})
-    first, second = capsys.readouterr().err.splitlines()
+    first, second = hints(capsys, "exit_code", kind)
     assert first.startswith(f"snakeway rerun {SHORT} ")
     assert second.startswith(f"snakeway rerun {SHORT} --update-workflow ")
 
 
 def test_nothing_has_to_be_mended_after_a_cancel(capsys: pytest.CaptureFixture[str]) -> None:
-    cancelled: Any = attempt(failure={"kind": "cancelled"}, suggestion=None)
-    hint_at_rerun(SHORT, cancelled, {"kind": "catalog"})
-    assert "--update-workflow" not in capsys.readouterr().err
+    assert not any("--update-workflow" in hint for hint in hints(capsys, "cancelled"))
+
+
+@pytest.mark.parametrize("source", ["catalog", "bundle"])
+@pytest.mark.parametrize("failure", ["missing_input", "invalid_workflow", "invalid_config", "unknown"])
+def test_a_dry_run_is_not_followed_by_a_real_one(failure: str, source: str, capsys: pytest.CaptureFixture[str]) -> None:
+    told = hints(capsys, failure, source, dry_run=True)
+    assert told
+    assert all(" --dry-run    " in hint for hint in told)
+
+
+def test_a_question_about_a_run_does_not_hide_what_cures_it(capsys: pytest.CaptureFixture[str]) -> None:
+    failed: Any = attempt(suggestion={"set_resources": {"fit": {"mem_mb": 4}}})
+    question: Any = attempt(dry_run=True, suggestion=None)
+    found: Any = run()
+    hint_at_rerun(found, [failed, question])
+    assert "--apply-suggestions" in capsys.readouterr().err
+
+
+class TestNamesOfRules:
+    GRAPH: ClassVar[Any] = {"nodes": [{"rule": "fit"}, {"rule": "gather"}], "links": []}
+
+    def told(self, capsys: pytest.CaptureFixture[str], **values: Any) -> str:
+        overrides = {**attempt()["overrides"], "set_resources": {"fitt": {"mem_mb": 4}}, "set_threads": {"gather": 2}}
+        asked: Any = attempt(**{"overrides": overrides, "rulegraph": None, "plan": None, **values})
+        hint_at_names(asked)
+        return capsys.readouterr().err
+
+    def test_one_without_jobs_is_told(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert self.told(capsys, rulegraph=self.GRAPH) == (
+            "resources or threads are set for rule 'fitt', of which no job is planned; did you mean 'fit'?\n"
+        )
+
+    def test_nothing_is_told_before_they_are_known(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert self.told(capsys) == ""
+
+    def test_a_plan_has_them_as_well(self, capsys: pytest.CaptureFixture[str]) -> None:
+        plan = {"total": 2, "by_rule": {"fitt": 1, "gather": 1}, "jobs": [], "truncated": False}
+        assert self.told(capsys, plan=plan) == ""
 
 
 class TestRuns:

@@ -197,6 +197,21 @@ COMPLAINTS = [
         "'n' is wrong",
         ("/x/Snakefile", 3),
     ),
+    (
+        "WorkflowError",
+        'WorkflowError in file "/x/Snakefile", line 2:\nConfig file is not valid JSON or YAML. In case of YAML,',
+        K.INVALID_WORKFLOW,
+        "Config file is not valid JSON or YAML",
+        ("/x/Snakefile", 2),
+    ),
+    (
+        "WorkflowError",
+        'WorkflowError in file "/x/Snakefile", line 2:\nWorkflow defines configfile a.yaml but it is not present or'
+        " accessible (full checked path: /x/a.yaml).",
+        K.INVALID_WORKFLOW,
+        "a.yaml but it is not present",
+        ("/x/Snakefile", 2),
+    ),
     ("WorkflowError", "OSError: [Errno 28] No space left on device", K.NO_SPACE, "No space left", (None, None)),
     ("WorkflowError", "Failed to pull singularity image from docker://x", K.IMAGE_PULL, "docker://x", (None, None)),
     (

@@ -71,7 +71,7 @@ class AttemptOverrides(Struct, frozen=True):
 
 
 class Attempt(Struct, frozen=True):
-    """One snakemake process of a run."""
+    """One time that snakemake works on a run."""
 
     id: str
     run_id: str

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from snakeway.cli import output
 from snakeway.cli.connect import short
-from snakeway.cli.cure import hint_at_gates, hint_at_rerun
+from snakeway.cli.cure import hint_at_gates, hint_at_names, hint_at_rerun
 from snakeway.cli.failures import INTERRUPTED
 from snakeway.cli.watch import Line, Watch, describe
 from snakeway.errors import SnakewayError, Unavailable
@@ -101,12 +101,14 @@ def _sum_up(client: "Client", watch: Watch) -> None:
     state: Any = watch.run["state"]
     if watch.run.get("outside"):  # its outputs are where it ran, and so is whoever can go on with it
         return
+    attempts = []
+    with suppress(SnakewayError):  # they are only for hints
+        attempts = client.attempts(watch.run["id"])
+    if attempts:
+        hint_at_names(attempts[-1])
     if state == "succeeded":
         output.hint(f"snakeway get {name}    bring its outputs here")
     elif state == "paused":
         hint_at_gates(name)
     elif state in {"failed", "cancelled"}:
-        attempts = []
-        with suppress(SnakewayError):  # it is only a hint
-            attempts = client.attempts(watch.run["id"])
-        hint_at_rerun(name, attempts[-1] if attempts else None, watch.run["source"])
+        hint_at_rerun(watch.run, attempts)

@@ -10,7 +10,7 @@ import typer
 from snakeway.cli import follow, options, output, times
 from snakeway.cli.connect import connect, find_run, short
 from snakeway.cli.cost import words
-from snakeway.cli.cure import cure, hint_at_gates, hint_at_rerun
+from snakeway.cli.cure import cure, hint_at_gates, hint_at_names, hint_at_rerun
 from snakeway.errors import SnakewayError
 
 if TYPE_CHECKING:
@@ -226,9 +226,11 @@ def _hints(run: "Run", attempts: "list[Attempt]") -> None:
         if run["jobs"]["failed"] or lost:
             output.hint(f"snakeway jobs {name} --failed    what failed")
         if not run["outside"]:
-            hint_at_rerun(name, attempts[-1] if attempts else None, run["source"])
+            hint_at_rerun(run, attempts)
     elif run["state"] == "paused":
         output.write("\n")
         hint_at_gates(name)
     elif run["state"] in {"queued", "running"}:
         output.hint(f"\nsnakeway show {name} --follow    watch it")
+    if attempts:
+        hint_at_names(attempts[-1])

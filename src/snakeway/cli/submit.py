@@ -13,6 +13,7 @@ import typer
 
 from snakeway.cli import complete, follow, inputs, options, output, values
 from snakeway.cli.connect import connect, find_run, short
+from snakeway.cli.cure import hint_at_names
 from snakeway.cli.failures import FAILED
 from snakeway.cli.output import Column
 from snakeway.errors import Invalid, InvalidTarget, InvalidWorkflow, TargetNotFound, WorkflowNotFound
@@ -191,6 +192,7 @@ def show_plan(attempt: "Attempt") -> None:
         Column("WHY", lambda rule: _why(reasons[rule])),
     ]
     output.table(columns, reasons, empty="Nothing to be done: every output is there and up to date.")
+    hint_at_names(attempt)
     if output.is_terminal() and plan["total"]:
         verb = "would execute" if attempt["dry_run"] else "executes"
         output.hint(f"\nAttempt {attempt['number']} {verb} {plan['total']} jobs.")

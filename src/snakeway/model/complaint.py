@@ -76,16 +76,16 @@ _WORDS: tuple[tuple[FailureKind, re.Pattern[str]], ...] = (
             r"|no such environment variable is set|AWS Batch cannot be used|No job queue is named|Invalid endpoint: "
         ),
     ),
-    (
-        _K.INVALID_CONFIG,
-        re.compile(r"Error validating (?:config|row|data)|config file [^\n]{0,500} (?:not valid|not found)"),
-    ),
+    (_K.INVALID_CONFIG, re.compile(r"Error validating (?:config|row|data)")),
     (_K.IMAGE_PULL, re.compile(r"Failed to pull singularity image|apptainer or singularity command has to be")),
     (_K.STORAGE_UNREACHABLE, re.compile(r"[Ss]torage (?:object|provider).*(?:unreachable|failed)|endpoint URL")),
     (_K.MISSING_INPUT, re.compile(r"Missing input files")),
     (
         _K.INVALID_WORKFLOW,
-        re.compile(r"Error running conda|Workflow defines that rule|Invalid|not defined|undefined"),
+        re.compile(
+            r"Error running conda|Workflow defines that rule|Workflow defines configfile"
+            r"|Config file is not valid|Target rules may not contain wildcards|Invalid|not defined|undefined"
+        ),
     ),
 )
 _NOT_OF_THE_WORKFLOW = frozenset({_K.STORAGE_UNREACHABLE, _K.STORAGE_REFUSED, _K.INVALID_TARGET})

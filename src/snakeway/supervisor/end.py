@@ -133,11 +133,10 @@ def _why(
         return job_rules.sentence(failed, attempt.jobs_total), None
     if attempt.failure:
         return str(attempt.failure["summary"])[:_SENTENCE_LENGTH], attempt.failure
-    if crash is not None and not attempt.error:
+    if crash is not None:
         return crash.summary, crash.to_json()
     code = exit_.exit_code if exit_ else None
-    said = attempt.error or f"snakemake ended with exit code {code} before any job started; see the run's log."
-    said = said[:_SENTENCE_LENGTH]
+    said = f"snakemake ended with exit code {code} before any job started; see the run's log."
     return said, Failure(FailureKind.UNKNOWN, said, exit_code=code, host=attempt.host).to_json()
 
 

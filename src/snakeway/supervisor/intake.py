@@ -163,7 +163,7 @@ def plan_of(events: Iterable[Event]) -> dict[str, Any] | None:
     """
     listed: list[dict[str, Any]] = []
     by_rule: dict[str, int] = {}
-    ended = False
+    ended = failed = False
     for event in events:
         if event["type"] == EventType.JOB:
             rule = str(event.get("rule"))
@@ -172,10 +172,10 @@ def plan_of(events: Iterable[Event]) -> dict[str, Any] | None:
                 names = ("rule", "wildcards", "reason", "output", "threads", "resources")
                 listed.append({name: event.get(name) for name in names})
         elif event["type"] == EventType.ERROR:
-            return None
+            failed = True
         elif event["type"] == EventType.ATTEMPT_ENDED:
             ended = True
-    if not ended:
+    if failed or not ended:
         return None
     return {
         "total": sum(by_rule.values()),
@@ -185,18 +185,25 @@ def plan_of(events: Iterable[Event]) -> dict[str, Any] | None:
     }
 
 
-def read_plan(directory: AttemptDirectory) -> dict[str, Any] | None:
-    """Return the attempt's plan, once its dry run has ended and left one."""
-    return plan_of(_all_events(directory.plan, directory.root()))
+def read_plan(directory: AttemptDirectory) -> dict[str, Any]:
+    """Return what the attempt's ended dry run says of it: its ``plan``, or its ``error`` and ``failure`` if it failed.
 
-
-def why_no_plan(directory: AttemptDirectory) -> str | None:
-    """Return what Snakemake said when the attempt's dry run failed; None if it said nothing."""
+    Nothing if it said nothing. The failure suggests nothing: a suggestion would be carried out for real.
+    """
     values: dict[str, Any] = {}
-    for event in _all_events(directory.plan, directory.root()):
+    plan = plan_of(_noting_errors(_all_events(directory.plan, directory.root()), values))
+    if plan is not None:
+        return {"plan": plan}
+    if values:
+        values["failure"]["suggestion"] = None
+    return values
+
+
+def _noting_errors(events: Iterable[Event], values: dict[str, Any]) -> Iterator[Event]:
+    for event in events:
         if event["type"] == EventType.ERROR:
             _about_attempt(values, event)
-    return values.get("error")
+        yield event
 
 
 def _all_events(path: Path, root: Path) -> Iterator[Event]:

@@ -223,12 +223,9 @@ class Watch:
         if self._plan_taken or not done or not (attempt.wants_plan or attempt.dry_run):
             return
         self._plan_taken = True  # also when reading it fails, which must not keep the attempt from ending
-        plan = intake.read_plan(self._directory)
-        values: dict[str, Any] = {} if plan is None else {"plan": plan}
-        if plan is None and attempt.dry_run and (why := intake.why_no_plan(self._directory)):
-            values["error"] = why  # of other attempts, the step behind the plan says itself what is wrong
-        if not values or attempt.lease_owner is None:
-            return
+        values = intake.read_plan(self._directory)
+        if attempt.lease_owner is None or not ("plan" in values or (values and attempt.dry_run)):
+            return  # of other attempts, the step behind the plan says itself what is wrong
         try:
             with self._store.write() as tx:
                 attempts.note(tx, attempt.id, attempt.lease_owner, **values)
