@@ -26,7 +26,7 @@ from snakeway.api import problems
 from snakeway.api.query import LARGEST_NUMBER
 from snakeway.app import Parts, create_app
 from snakeway.cli import failures
-from snakeway.errors import SnakewayError, StoreBusy, StoreOutdated, every_error
+from snakeway.errors import SnakewayError, StoreBroken, StoreBusy, StoreOutdated, every_error
 from snakeway.model import attempt, job, run
 from snakeway.settings import RetentionRule, Settings, Webhook
 from snakeway.telemetry import names
@@ -35,7 +35,7 @@ from snakeway.telemetry.metrics import Metrics
 DOCS = Path(__file__).parent
 REGION = re.compile(r"(<!-- begin generated: (?P<name>[a-z][a-z_ -]*) -->\n).*?(<!-- end generated -->)", re.DOTALL)
 
-DATABASE_PROBLEMS = {StoreBusy.code, StoreOutdated.code}
+DATABASE_PROBLEMS = {StoreBusy.code, StoreOutdated.code, StoreBroken.code}
 
 Json = Mapping[str, Any]
 

@@ -1,9 +1,11 @@
 """Puts the parts together: the only place that names concrete adapters."""
 
 import contextlib
+import errno
 import ipaddress
 import logging
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -15,8 +17,9 @@ from snakeway import owner
 from snakeway.app import Parts, create_app
 from snakeway.blobs import Blobs, Storages
 from snakeway.blobs.local import LocalBlobs
-from snakeway.catalog import Catalog
+from snakeway.catalog import NO_TARGETS, NO_WORKFLOWS, Catalog
 from snakeway.client import Recording
+from snakeway.directory import check_writable
 from snakeway.errors import Invalid
 from snakeway.model.blob import BlobsLocation, FolderLocation
 from snakeway.model.user import LOCAL
@@ -34,6 +37,7 @@ from snakeway.telemetry.metrics import Metrics
 log = logging.getLogger("snakeway")
 
 _SHUTDOWN_S = 5
+_NOT_OF_THIS_MACHINE = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 
 def serve(settings: Settings, *, embedded: bool = True, ready: Callable[[str], None] = lambda _url: None) -> None:
@@ -42,13 +46,19 @@ def serve(settings: Settings, *, embedded: bool = True, ready: Callable[[str], N
     Runs go on when the server ends. ``ready`` is called with the server's URL once it accepts requests.
 
     Raises:
-        Invalid: the address is not loopback and no token is set, or it cannot be bound.
-        StoreOutdated, StoreBusy: the database cannot be used.
+        Invalid: the address is not loopback and no token is set, or it cannot be bound; the data folder cannot be used.
+        StoreOutdated, StoreBusy, StoreBroken: the database cannot be used.
 
     """
     check_exposure(settings)
     _configure_logging()
+    with _listening(settings.host, settings.port) as sockets:  # first: a taken port leaves no new data folder
+        _serve(settings, sockets, embedded=embedded, ready=ready)
+
+
+def _serve(settings: Settings, sockets: list[socket.socket], *, embedded: bool, ready: Callable[[str], None]) -> None:
     store = open_store(settings)
+    _look_for_folders(settings)
     catalog = Catalog(settings)
     storages = Storages(open_location)
     metrics = Metrics()
@@ -76,9 +86,7 @@ def serve(settings: Settings, *, embedded: bool = True, ready: Callable[[str], N
     if thread:
         thread.start()
     try:
-        server.run()
-    except SystemExit as error:  # uvicorn's way to say that the address is taken; it has logged why
-        raise Invalid(f"cannot listen on {settings.host}:{settings.port}; is another server running there?") from error
+        server.run(sockets)
     finally:
         if supervisor and thread:
             supervisor.stop()
@@ -90,10 +98,11 @@ def serve(settings: Settings, *, embedded: bool = True, ready: Callable[[str], N
 def supervise(settings: Settings) -> None:
     """Run a supervisor without an API until SIGTERM or SIGINT; any number of them may share a Postgres database.
 
-    Raises StoreOutdated or StoreBusy when the database cannot be used.
+    Raises what :func:`open_store` raises.
     """
     _configure_logging()
     store = open_store(settings)
+    _look_for_folders(settings)
     metrics = Metrics()
     report = Report(store, Spans(log.warning), metrics)
     supervisor = Supervisor(store, Catalog(settings), settings, Storages(open_location), report, Launcher())
@@ -105,8 +114,8 @@ def supervise(settings: Settings) -> None:
 
 
 def migrate(settings: Settings) -> None:
-    """Bring the database's schema to this version."""
-    store = Store(settings.store_url, settings.database_wait_s)
+    """Bring the database's schema to this version. The data folder is looked at only if the database is there."""
+    store = _store(settings) if settings.database_url is None else Store(settings.store_url, settings.database_wait_s)
     store.migrate()
     store.close()
 
@@ -157,21 +166,29 @@ class DirectRecord:
 def open_store(settings: Settings) -> Store:
     """Open the database: an embedded one is brought up to date by itself, a shared one must have been migrated.
 
-    Raises StoreOutdated or StoreBusy, or Invalid when the data folder cannot be made.
+    Raises StoreOutdated, StoreBusy or StoreBroken, or Invalid when the data folder cannot be made or written to.
     """
-    try:
-        settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if settings.run_as_owner:
-            owner.open_house(settings)
-        told = [webhook.subscription for webhook in settings.webhooks]
-        store = Store(settings.store_url, settings.database_wait_s, told)
-    except OSError as error:
-        raise Invalid(f"cannot use the data folder {settings.data_dir}: {error.strerror}", field="data_dir") from error
+    store = _store(settings)
     if store.sqlite:
         store.migrate()
     else:
         store.check()
     return store
+
+
+def _store(settings: Settings) -> Store:
+    try:
+        settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        check_writable(settings.data_dir)
+        if settings.run_as_owner:
+            owner.open_house(settings)
+        told = [webhook.subscription for webhook in settings.webhooks]
+        return Store(settings.store_url, settings.database_wait_s, told)
+    except OSError as error:
+        advice = "set SNAKEWAY_DATA_DIR to a folder that can be written to"
+        raise Invalid(
+            f"cannot use the data folder {settings.data_dir}: {error.strerror}; {advice}", field="data_dir"
+        ) from error
 
 
 def open_blobs(settings: Settings) -> Blobs:
@@ -203,6 +220,39 @@ def check_exposure(settings: Settings) -> None:
             f"refusing to listen on {settings.host} without authentication: set SNAKEWAY_TOKEN, or use 127.0.0.1",
             field="host",
         )
+
+
+@contextlib.contextmanager
+def _listening(host: str, port: int) -> Iterator[list[socket.socket]]:
+    """Listen on every address that ``host`` has on this machine. Raises Invalid."""
+    with contextlib.ExitStack() as stack:
+        sockets: list[socket.socket] = []
+        try:
+            found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+            missing = None
+            for family, _, _, _, address in dict.fromkeys(found):
+                try:
+                    sockets.append(stack.enter_context(socket.create_server(address, family=family)))
+                except OSError as error:
+                    if error.errno not in _NOT_OF_THIS_MACHINE:
+                        raise
+                    missing = error  # "localhost" has an address of IPv6 even where there is no IPv6
+            if missing and not sockets:
+                raise missing
+        except OSError as error:
+            why = str(error.strerror).partition(" (")[0]  # without the address once more
+            advice = "stop the server that is there, or choose another with --host or --port"
+            raise Invalid(f"cannot listen on {host}:{port}: {why}; {advice}") from error
+        yield sockets
+
+
+def _look_for_folders(settings: Settings) -> None:
+    for what, folder, advice in (
+        ("workflows", settings.workflows_dir, NO_WORKFLOWS),
+        ("targets", settings.profiles_dir, NO_TARGETS),
+    ):
+        if not folder.is_dir():  # it may appear later
+            log.warning("%s: none in %s, which is no folder; %s", what, folder, advice)
 
 
 def _run(supervisor: Supervisor, server: uvicorn.Server) -> None:

@@ -21,6 +21,7 @@ a restored backup left there under the same number is another's.
 import json
 import os
 import secrets
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -134,6 +135,12 @@ class AttemptDirectory:
 def run_directory(data_dir: Path, run_id: str) -> RunDirectory:
     """Return where a run lives. ``run_id`` is an id of ours, so it is a plain name."""
     return RunDirectory(data_dir / "runs" / run_id)
+
+
+def check_writable(folder: Path, content: bytes = b"") -> None:
+    """Write a file without a name in a folder, which leaves nothing there. Raises OSError."""
+    with tempfile.TemporaryFile(dir=folder) as file:
+        file.write(content)
 
 
 def _made(here: int, name: str) -> bool:

@@ -15,7 +15,8 @@ compare; ``title`` is the same for every occurrence; the text of an instance say
     ├── Unauthorized, Forbidden
     ├── RangeNotSatisfiable
     └── Unavailable           try again later
-        ├── StoreBusy, StoreOutdated, SourceUnreachable, ServerUnreachable, BlobsUnavailable, BlobsRefused
+        ├── StoreBusy, StoreOutdated, StoreBroken, SourceUnreachable, ServerUnreachable, BlobsUnavailable,
+            BlobsRefused
 """
 
 from typing import ClassVar
@@ -315,6 +316,13 @@ class StoreOutdated(Unavailable):
 
     code = "store_outdated"
     title = "The database needs migration"
+
+
+class StoreBroken(Unavailable):
+    """The database's file is damaged, is none of a database, or cannot be opened or written."""
+
+    code = "store_broken"
+    title = "The database cannot be used"
 
 
 class SourceUnreachable(Unavailable):

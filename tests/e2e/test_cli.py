@@ -257,4 +257,5 @@ def test_the_doctor_with_and_without_a_server(snakeway: Snakeway) -> None:
 
 def test_a_port_that_is_taken_is_one_line(server: Server, snakeway: Snakeway, tmp_path: Path) -> None:
     done = snakeway("serve", "--data-dir", str(tmp_path / "data"), code=2)
-    assert done.stderr.splitlines()[-1].startswith("snakeway: error: cannot listen on")
+    [line] = done.stderr.splitlines()
+    assert line.startswith("snakeway: error: cannot listen on")

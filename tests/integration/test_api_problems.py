@@ -1,5 +1,7 @@
 import logging
+import os
 import re
+import tempfile
 from html import escape
 from typing import Any
 
@@ -123,6 +125,29 @@ def test_health(api: Api) -> None:
     assert api.get("/health/ready") == ready
     api.settings.data_dir.rename(api.settings.data_dir.with_name("gone"))
     assert api.request("GET", "/health/ready").status_code == 503
+
+
+def test_runs_that_cannot_be_written_make_it_not_ready(sqlite_api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    def said() -> str:
+        response = sqlite_api.request("GET", "/health/ready")
+        assert response.status_code == 503
+        return str(response.json()["checks"]["data_dir"])
+
+    data_dir = sqlite_api.settings.data_dir
+    assert (said(), list(data_dir.iterdir())) == ("ok", [])
+    with monkeypatch.context() as patched:
+        patched.setattr(tempfile, "TemporaryFile", lambda **_: os.fdopen(os.open("/dev/full", os.O_WRONLY), "wb"))
+        assert said() == f"{data_dir} is not a folder that can be written to (No space left on device)"
+    (data_dir / "runs").touch()
+    assert said() == f"{data_dir / 'runs'} is not a folder that can be written to (Not a directory)"
+
+
+def test_a_locked_database_makes_it_not_ready(sqlite_api: Api) -> None:
+    with sqlite_api.store.write():
+        response = sqlite_api.request("GET", "/health/ready")
+    assert response.status_code == 503
+    assert "database is locked" in response.json()["checks"]["database"]
+    assert sqlite_api.request("GET", "/health/ready").json()["checks"]["database"] == "ok"
 
 
 def test_a_database_that_is_away_makes_it_not_ready(sqlite_api: Api, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,12 +1,14 @@
 """Commands of the server side: what they make of options and environment, and what they say when it does not fit."""
 
 import os
+import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import uvicorn
 
 from snakeway import bootstrap, cli
 from snakeway.errors import SnakewayError, StoreBusy, StoreOutdated
@@ -104,6 +106,62 @@ def test_a_server_that_others_can_reach_needs_a_token(call: Call) -> None:
     assert code == 2
     assert "SNAKEWAY_TOKEN" in err
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", [("serve", "--port", "0"), ("supervise",), ("migrate",)])
+def test_a_data_folder_that_cannot_be_written(command: tuple[str, ...], call: Call) -> None:
+    code, _, err = call(*command, "--data-dir", "/proc")  # where even root cannot make files
+    assert code == 2
+    assert err.startswith("snakeway: error: cannot use the data folder /proc: ")
+    assert "set SNAKEWAY_DATA_DIR to a folder that can be written to" in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", [("serve", "--port", "0"), ("supervise",), ("migrate",)])
+def test_a_database_that_is_none(command: tuple[str, ...], call: Call, tmp_path: Path) -> None:
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "snakeway.db").write_text("a letter to a friend, and no database at all\n" * 100)
+    code, _, err = call(*command, "--data-dir", "d")
+    assert code == 5
+    assert err.startswith(f"snakeway: error: the database {tmp_path / 'd' / 'snakeway.db'} cannot be used ")
+    assert err.count("\n") == 1
+    assert "bug" not in err
+    assert "try again" not in err
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_a_taken_port_leaves_nothing_behind(host: str, call: Call, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        code, out, err = call("serve", "--host", host, "--port", str(port))
+    assert (code, out, list(tmp_path.iterdir())) == (2, "", [])
+    assert err.startswith(f"snakeway: error: cannot listen on {host}:{port}: Address already in use; ")
+    assert err.count("\n") == 1
+
+
+def test_a_host_that_is_none(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SNAKEWAY_TOKEN", "a-token-of-the-tests")
+    code, _, err = call("serve", "--host", "nowhere.invalid", "--port", "0")
+    assert code == 2
+    assert err.startswith("snakeway: error: cannot listen on nowhere.invalid:0: ")
+
+
+def test_folders_that_are_missing_are_told_at_the_start(
+    call: Call, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(uvicorn.Server, "run", lambda *_: None)
+    words = ("serve", "--port", "0", "--no-supervisor")
+    assert call(*words)[0] == 0
+    workflows, targets = (record.getMessage() for record in caplog.records if record.name == "snakeway")
+    assert workflows.startswith(f"workflows: none in {tmp_path / 'workflows'}")
+    assert "SNAKEWAY_WORKFLOWS_DIR" in workflows
+    assert targets.startswith(f"targets: none in {tmp_path / 'profiles'}")
+    assert "SNAKEWAY_PROFILES_DIR" in targets
+    caplog.clear()
+    for name in ("workflows", "profiles"):
+        (tmp_path / name).mkdir()
+    assert call(*words)[0] == 0
+    assert [record for record in caplog.records if record.name == "snakeway"] == []
 
 
 @pytest.mark.parametrize("error", [StoreOutdated("run 'snakeway migrate'"), StoreBusy("locked")])

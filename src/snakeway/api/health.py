@@ -1,6 +1,7 @@
 """Health and metrics, for monitoring."""
 
 import os
+from pathlib import Path
 from typing import Annotated, Literal, Protocol
 
 from litestar import Controller, Response, get
@@ -15,6 +16,7 @@ from snakeway.api.document import answer
 from snakeway.api.problems import documented
 from snakeway.api.shared import TheReads
 from snakeway.api.tracing import UNTRACED
+from snakeway.directory import check_writable
 from snakeway.errors import NotFound, Unavailable
 from snakeway.service import Reads
 from snakeway.settings import Settings
@@ -57,6 +59,7 @@ class Ready(Struct, frozen=True):
 
 
 _RETRY = {"Retry-After": "5"}
+_A_BLOCK = bytes(4096)
 
 
 def _ready_answers() -> dict[int, ResponseSpec]:
@@ -95,7 +98,7 @@ class HealthController(Controller):
         responses=_ready_answers(),
     )
     def ready(self, reads: TheReads, settings: TheSettings) -> Response[Ready]:
-        """Looks at the database, at the supervisors and at the folder of the runs."""
+        """Whether changes can be stored, a supervisor was seen lately, and files can be written where the runs are."""
         checks = _checks(reads, settings)
         good = checks == Checks(OK, OK, OK)
         return Response(
@@ -108,16 +111,21 @@ class HealthController(Controller):
 def _checks(reads: Reads, settings: Settings) -> Checks:
     database = OK
     try:
+        reads.check_database()
         supervisor = OK if reads.supervisors_alive() else "no supervisor has been seen lately: queued runs wait"
     except Unavailable as error:
         database, supervisor = error.detail, "not known"
-    folder = settings.data_dir
-    data_dir = (
-        OK
-        if folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)
-        else f"{folder} is not a folder that can be written to"
-    )
-    return Checks(database, supervisor, data_dir)
+    return Checks(database, supervisor, _data_dir(settings.data_dir))
+
+
+def _data_dir(data_dir: Path) -> str:
+    runs = data_dir / "runs"
+    folder = runs if os.path.lexists(runs) else data_dir
+    try:
+        check_writable(folder, _A_BLOCK)
+    except OSError as error:
+        return f"{folder} is not a folder that can be written to ({error.strerror})"
+    return OK
 
 
 class MetricsController(Controller):

@@ -66,6 +66,7 @@ STATUS: dict[type[SnakewayError], int] = {
     errors.Unavailable: 503,
     errors.StoreBusy: 503,
     errors.StoreOutdated: 503,
+    errors.StoreBroken: 503,
     errors.SourceUnreachable: 502,
     errors.ServerUnreachable: 503,
     errors.BlobsUnavailable: 503,
@@ -77,6 +78,7 @@ _HEADERS: dict[type[SnakewayError], dict[str, str]] = {
     errors.Unavailable: {"Retry-After": "5"},
     errors.StoreBusy: {"Retry-After": "2"},
     errors.StoreOutdated: {"Retry-After": "60"},
+    errors.StoreBroken: {"Retry-After": "60"},
     errors.ServerUnreachable: {"Retry-After": "5"},
     errors.BlobsUnavailable: {"Retry-After": "5"},
     errors.BlobsRefused: {"Retry-After": "60"},
@@ -257,7 +259,7 @@ def documented(*classes: type[SnakewayError], body: bool = False, database: bool
     if body:
         kinds += [OF_ERRORS[errors.BodyTooLarge], UNSUPPORTED_MEDIA_TYPE]
     if database:
-        kinds += [OF_ERRORS[errors.StoreBusy], OF_ERRORS[errors.StoreOutdated]]
+        kinds += [OF_ERRORS[cls] for cls in (errors.StoreBusy, errors.StoreOutdated, errors.StoreBroken)]
     by_status: dict[int, list[Kind]] = {}
     for kind in (*kinds, INTERNAL_ERROR):
         by_status.setdefault(kind.status, []).append(kind)

@@ -15,11 +15,20 @@
 Other packages use the names below only.
 """
 
-from snakeway.catalog.catalog import Catalog
+from snakeway.catalog.catalog import NO_TARGETS, NO_WORKFLOWS, Catalog
 from snakeway.catalog.deploy import deploys_sources
 from snakeway.catalog.effective import effective
 from snakeway.catalog.storage import storage_url
 from snakeway.catalog.target import Target
 from snakeway.catalog.workflow import Workflow
 
-__all__ = ["Catalog", "Target", "Workflow", "deploys_sources", "effective", "storage_url"]
+__all__ = [
+    "NO_TARGETS",
+    "NO_WORKFLOWS",
+    "Catalog",
+    "Target",
+    "Workflow",
+    "deploys_sources",
+    "effective",
+    "storage_url",
+]

@@ -22,6 +22,9 @@ from snakeway.errors import Invalid, InvalidWorkflow, Unavailable, WorkflowNotFo
 from snakeway.settings import Settings
 from snakeway.tree import TRIES, TakesLonger, Tree
 
+NO_WORKFLOWS = "set SNAKEWAY_WORKFLOWS_DIR; workflows from git need none"  # what to do if there are none
+NO_TARGETS = "set SNAKEWAY_PROFILES_DIR to a folder with a profile in each of its subfolders"
+
 _REMEMBERED = 256  # versions of workflows kept in memory, with their validators
 
 

@@ -157,7 +157,7 @@ def _blobs(settings: "Settings") -> Iterator[Finding]:
 
 
 def _workflows(settings: "Settings") -> Iterator[Finding]:
-    from snakeway.catalog import Catalog
+    from snakeway.catalog import NO_WORKFLOWS, Catalog
 
     found = Catalog(settings).workflows()
     good = [workflow.name for workflow in found if workflow.error is None]
@@ -169,12 +169,11 @@ def _workflows(settings: "Settings") -> Iterator[Finding]:
     if good:
         yield Finding("workflows", "ok", f"{', '.join(good)} in {settings.workflows_dir}")
     elif not found:
-        advice = "set SNAKEWAY_WORKFLOWS_DIR; workflows from git need none"
-        yield Finding("workflows", "warn", f"none in {settings.workflows_dir}", advice)
+        yield Finding("workflows", "warn", f"none in {settings.workflows_dir}", NO_WORKFLOWS)
 
 
 def _targets(settings: "Settings") -> Iterator[Finding]:
-    from snakeway.catalog import Catalog
+    from snakeway.catalog import NO_TARGETS, Catalog
 
     found = Catalog(settings).targets()
     good = [target for target in found if target.error is None]
@@ -188,8 +187,7 @@ def _targets(settings: "Settings") -> Iterator[Finding]:
     if good:
         yield Finding("targets", "ok", f"{', '.join(target.name for target in good)} in {settings.profiles_dir}")
     elif not found:
-        advice = "set SNAKEWAY_PROFILES_DIR to a folder with a profile in each of its subfolders"
-        yield Finding("targets", "fail", f"none in {settings.profiles_dir}", advice)
+        yield Finding("targets", "fail", f"none in {settings.profiles_dir}", NO_TARGETS)
 
 
 def _prices(settings: "Settings") -> Iterator[Finding]:

@@ -223,6 +223,10 @@ class Reads:
         """Return where the run lives on disk."""
         return run_directory(self._settings.data_dir, run_id)
 
+    def check_database(self) -> None:
+        """Raise StoreBusy or StoreBroken unless changes can be stored; see :meth:`Store.probe`."""
+        self._store.probe()
+
     def supervisors_alive(self) -> int:
         """Return how many supervisors have been seen within their lease."""
         with self._store.read() as tx:

@@ -13,12 +13,12 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import Connection, Engine, Insert, create_engine, event, insert, make_url, text
+from sqlalchemy import URL, Connection, Engine, Insert, NullPool, create_engine, event, insert, make_url, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlmodel import Session
 
-from snakeway.errors import StoreBusy, StoreOutdated
+from snakeway.errors import StoreBroken, StoreBusy, StoreOutdated
 from snakeway.model.webhook import Subscription
 from snakeway.rows import Table
 
@@ -28,6 +28,9 @@ SUBSCRIPTIONS = "snakeway_subscriptions"  # in a transaction's info: who is told
 
 _WRITES = "snakeway_writes"
 _POOL_SIZE = 20
+_PROBE_S = 1.0
+# Beginnings of the names of SQLite's errors that waiting does not mend.
+_BROKEN = ("SQLITE_NOTADB", "SQLITE_CORRUPT", "SQLITE_CANTOPEN", "SQLITE_READONLY")
 
 
 class Store:
@@ -37,37 +40,27 @@ class Store:
         self.url = make_url(url)
         self._info = {SUBSCRIPTIONS: subscriptions}
         self.sqlite = self.url.get_backend_name() == "sqlite"
-        self._engine = self._sqlite_engine(wait_s) if self.sqlite else self._postgres_engine(wait_s)
+        pool = {"pool_size": _POOL_SIZE, "max_overflow": _POOL_SIZE, "pool_timeout": wait_s}
+        self._engine = self._sqlite_engine(wait_s, **pool) if self.sqlite else self._postgres_engine(wait_s, **pool)
         self._writer = self._engine.execution_options(**{_WRITES: True})
         # SQLite's own waiting sleeps up to 0.1 s between two tries; writers of one process queue here instead.
         self._turn = threading.Lock()
         self._wait_s = wait_s
+        self._changes = 0  # of this process, on SQLite
+        self._prober = self._sqlite_engine(_PROBE_S, poolclass=NullPool) if self.sqlite else self._engine
 
-    def _sqlite_engine(self, wait_s: float) -> Engine:
+    def _sqlite_engine(self, wait_s: float, **pool: Any) -> Engine:
         if self.url.database:
             Path(self.url.database).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        engine = create_engine(
-            self.url,
-            connect_args={"timeout": wait_s},
-            pool_size=_POOL_SIZE,
-            max_overflow=_POOL_SIZE,
-            pool_timeout=wait_s,
-        )
+        engine = create_engine(self.url, connect_args={"timeout": wait_s}, **pool)
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
 
-    def _postgres_engine(self, wait_s: float) -> Engine:
+    def _postgres_engine(self, wait_s: float, **pool: Any) -> Engine:
         options = f"-c lock_timeout={int(wait_s * 1000)} -c timezone=UTC"
         connect = {"connect_timeout": max(2, int(wait_s)), "options": options}
-        return create_engine(
-            self.url,
-            connect_args=connect,
-            pool_size=_POOL_SIZE,
-            max_overflow=_POOL_SIZE,
-            pool_timeout=wait_s,
-            pool_pre_ping=True,
-        )
+        return create_engine(self.url, connect_args=connect, pool_pre_ping=True, **pool)
 
     @contextmanager
     def read(self) -> Iterator[Transaction]:
@@ -77,7 +70,7 @@ class Store:
             StoreBusy: the database does not answer in time.
 
         """
-        with _explained(self.url.get_backend_name()), Session(self._engine, autoflush=False) as session:
+        with _explained(self.url), Session(self._engine, autoflush=False) as session:
             yield session
 
     @contextmanager
@@ -91,7 +84,7 @@ class Store:
 
         """
         with (
-            _explained(self.url.get_backend_name()),
+            _explained(self.url),
             self._taken_turn(),
             Session(self._writer, autoflush=False, expire_on_commit=False, info=self._info) as session,
             session.begin(),
@@ -108,12 +101,34 @@ class Store:
             raise StoreBusy("the database is busy with other changes; try again in a moment")
         try:
             yield
+            self._changes += 1
         finally:
             self._turn.release()
 
+    def probe(self) -> None:
+        """Look whether changes can be stored; stores none. On SQLite it waits for other writers for a second only.
+
+        Raises:
+            StoreBusy: they cannot be stored now.
+            StoreBroken: they cannot be stored.
+
+        """
+        if not self.sqlite:
+            with self.read() as tx:
+                if tx.connection().scalar(text("SHOW transaction_read_only")) == "on":
+                    raise StoreBusy("the database takes no changes now: it is read-only, as a standby is")
+            return
+        before = self._changes
+        try:
+            with _explained(self.url), self._prober.execution_options(**{_WRITES: True}).connect() as connection:
+                connection.begin()  # takes the lock; left without a commit
+        except StoreBusy:
+            if self._changes == before:  # else it was only never our turn
+                raise
+
     def migrate(self) -> None:
         """Bring the schema to this version; does nothing when it is there. Concurrent callers wait for each other."""
-        with _explained(self.url.get_backend_name()), self._writer.begin() as connection:
+        with _explained(self.url), self._writer.begin() as connection:
             if not self.sqlite:
                 connection.execute(text("SELECT pg_advisory_xact_lock(7310843)"))
             config = _alembic_config()
@@ -128,7 +143,7 @@ class Store:
     def check(self) -> None:
         """Raise StoreOutdated unless the schema is the one this version was written for."""
         head = ScriptDirectory.from_config(_alembic_config()).get_current_head()
-        with _explained(self.url.get_backend_name()), self._engine.connect() as connection:
+        with _explained(self.url), self._engine.connect() as connection:
             found = MigrationContext.configure(connection).get_current_revision()
         if found != head:
             raise StoreOutdated(
@@ -179,7 +194,7 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 @contextmanager
-def _explained(backend: str) -> Iterator[None]:
+def _explained(url: URL) -> Iterator[None]:
     try:
         yield
     except PoolTimeoutError as error:
@@ -187,10 +202,15 @@ def _explained(backend: str) -> Iterator[None]:
     except DBAPIError as error:
         if "no such table" in str(error.orig) or "UndefinedTable" in type(error.orig).__name__:
             raise StoreOutdated("the database has no tables yet: run 'snakeway migrate'") from error
+        if getattr(error.orig, "sqlite_errorname", "").startswith(_BROKEN):
+            raise StoreBroken(
+                f"the database {url.database} cannot be used ({_first_line(error)}); correct that, put a backup there, "
+                "or name another in SNAKEWAY_DATABASE_URL"
+            ) from error
         if not isinstance(error, (OperationalError, InterfaceError)):
             raise
         raise StoreBusy(
-            f"the {backend} database does not answer ({_first_line(error)}); try again in a moment"
+            f"the {url.get_backend_name()} database does not answer ({_first_line(error)}); try again in a moment"
         ) from error
 
 

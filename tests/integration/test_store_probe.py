@@ -1,0 +1,103 @@
+"""The look whether a database takes changes: what it finds, and that it leaves no trace."""
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import event, text
+
+from snakeway.errors import StoreBroken, StoreBusy
+from snakeway.store import Store, database
+
+
+@pytest.fixture
+def file(sqlite_url: str) -> Path:
+    return Path(sqlite_url.removeprefix("sqlite:///"))
+
+
+@pytest.fixture
+def store(sqlite_url: str, file: Path) -> Iterator[Store]:
+    store = Store(sqlite_url)
+    store.migrate()
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def other(file: Path, store: Store) -> Iterator[sqlite3.Connection]:
+    """Another program that uses the database."""
+    connection = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
+    yield connection
+    connection.close()
+
+
+def test_it_changes_nothing(store: Store, file: Path) -> None:
+    def sizes() -> dict[str, int]:
+        return {path.name: path.stat().st_size for path in file.parent.iterdir()}
+
+    before = sizes()
+    store.probe()
+    store.probe()
+    assert sizes() == before
+
+
+def test_a_lock_that_stays_is_found_soon(store: Store, other: sqlite3.Connection) -> None:
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StoreBusy, match="locked"):
+        store.probe()
+
+
+def test_a_lock_that_goes_is_waited_for(
+    sqlite_url: str, other: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "_PROBE_S", 30)
+    store = Store(sqlite_url)
+    asked, found = threading.Event(), []
+    event.listen(store._prober, "connect", lambda *_: asked.set())
+
+    def probe() -> None:
+        store.probe()
+        found.append("writable")
+
+    other.execute("BEGIN IMMEDIATE")
+    thread = threading.Thread(target=probe)
+    thread.start()
+    asked.wait(30)
+    other.execute("ROLLBACK")
+    thread.join(30)
+    store.close()
+    assert found == ["writable"]
+
+
+def test_a_change_of_this_process_meanwhile_is_proof(store: Store, other: sqlite3.Connection) -> None:
+    def others_come_first(*_: object) -> None:
+        with store.write():
+            pass
+        other.execute("BEGIN IMMEDIATE")
+
+    event.listen(store._prober, "connect", others_come_first)
+    store.probe()
+
+
+def test_a_file_that_is_no_database_is_named(sqlite_url: str, file: Path) -> None:
+    file.parent.mkdir()
+    file.write_text("a letter to a friend, and no database at all\n" * 100)
+    store = Store(sqlite_url)
+    for look in (store.migrate, store.check, store.probe):
+        with pytest.raises(StoreBroken, match=f"the database {file} cannot be used .file is not a database.; "):
+            look()
+    store.close()
+
+
+def test_a_postgres_that_only_reads_is_not_enough(postgres_url: str) -> None:
+    store = Store(postgres_url)
+    store.probe()
+    with store.write() as tx:
+        name = store.url.database
+        tx.connection().execute(text(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on'))
+    store.close()  # it holds for new connections
+    with pytest.raises(StoreBusy, match="read-only"):
+        store.probe()
+    store.close()
