@@ -69,6 +69,13 @@ def test_what_cannot_be_taken_is_refused_and_leaves_nothing(sqlite_api: Api, opt
     assert list((sqlite_api.settings.data_dir / "workflows").glob("*")) == []
 
 
+def test_an_archive_that_is_too_large_is_told_the_limit(sqlite_api: Api) -> None:
+    large = {"content": b"x" * 100_001, "params": {"name": "x"}, "headers": TAR}
+    detail = sqlite_api.refused("POST", "/bundles", "body_too_large", **large)["detail"]
+    for said in ("larger than 100000 bytes", "SNAKEWAY_MAX_BUNDLE_BYTES", "POST /api/v1/inputs"):
+        assert said in detail
+
+
 @pytest.mark.parametrize(
     ("workflow", "code"),
     [

@@ -98,9 +98,10 @@ def test_attempts_without_events_are_passed_over(sqlite_api: Api) -> None:
 def test_a_place_that_is_not_of_this_run_is_refused(sqlite_api: Api, after: str) -> None:
     run = ended_run(sqlite_api, *EVENTS)
     path = f"/runs/{run.id}/events"
-    sqlite_api.refused("GET", path, "invalid_request", headers={"Last-Event-ID": after})
-    problem = sqlite_api.refused("GET", path, "invalid_request", params={"after": after})
-    assert problem["field"] == "Last-Event-ID"
+    for field, sent in (("Last-Event-ID", "headers"), ("after", "params")):
+        problem = sqlite_api.refused("GET", path, "invalid_request", **{sent: {field: after}})
+        assert problem["field"] == field
+        assert problem["detail"].startswith(f"{field}: ")
 
 
 def test_what_a_job_writes_into_the_file_cannot_pass_for_the_stream_s_own(sqlite_api: Api) -> None:

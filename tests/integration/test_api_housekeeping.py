@@ -137,6 +137,8 @@ def test_pruning_goes_on_at_its_cursor(api: Api) -> None:
         ({"older_than": "30d", "limit": 501}, "invalid_request", "limit"),
         ({"older_than": "30d", "state": []}, "invalid_request", "state"),
         ({"older_than": "30d", "cursor": "%"}, "invalid_cursor", None),
+        ({"older_than": "30d", "cursor": ""}, "invalid_cursor", None),
+        ({"older_than": "30d", "cursor": "MA"}, "invalid_cursor", None),
     ],
 )
 def test_a_rule_that_makes_no_sense_removes_nothing(sqlite_api: Api, body: Any, code: str, field: str | None) -> None:

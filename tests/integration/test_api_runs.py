@@ -4,7 +4,9 @@ import pytest
 
 from snakeway import ids
 from snakeway.model.attempt import AttemptState
+from snakeway.model.run import RunState
 from snakeway.rows import RunRow
+from snakeway.store.page import encode
 from tests.integration.test_api_fixtures import Api
 
 pytest_plugins = ["tests.integration.test_api_fixtures"]
@@ -60,6 +62,9 @@ def test_filters_are_combined(api: Api) -> None:
         ("&".join(f"label=k{i}=1" for i in range(33)), "label"),
         ("created_after=yesterday", "created_after"),
         ("created_before=2020-01-01T00:00:00", "created_before"),
+        ("created_before=2026", "created_before"),
+        ("created_after=1e9", "created_after"),
+        ("created_after=", "created_after"),
         ("stat=failed", "stat"),
         ("workflow=a%00b", "workflow"),
     ],
@@ -68,10 +73,51 @@ def test_a_query_that_does_not_fit_names_the_parameter(sqlite_api: Api, query: s
     assert sqlite_api.refused("GET", f"/runs?{query}", "invalid_request")["field"] == field
 
 
-@pytest.mark.parametrize("cursor", ["%", "a", "ä", "A" * 9000])
+def test_what_a_value_may_be_is_said(sqlite_api: Api) -> None:
+    for query in ("state=foo", "state=failed&state=foo"):
+        detail = sqlite_api.refused("GET", f"/runs?{query}", "invalid_request")["detail"]
+        assert detail == f"state: Invalid enum value 'foo'; there are: {', '.join(RunState)}"
+    pruned = sqlite_api.refused("POST", "/prune", "invalid_request", json={"older_than": "1d", "states": ["foo"]})
+    assert pruned["detail"] == f"states[0]: Invalid enum value 'foo'; there are: {', '.join(RunState)}"
+    time = sqlite_api.refused("GET", "/runs?created_before=2026", "invalid_request")["detail"]
+    assert "'2026'" in time
+    assert "such as 2026-03-02T09:30:00Z" in time
+
+
+@pytest.mark.parametrize("cursor", ["%", "a", "ä", "A" * 9000, "", "AAAA", "MA", "eyJhIjoxfQ", encode("x/y")])
 def test_a_cursor_of_somebody_else_is_refused(sqlite_api: Api, cursor: str) -> None:
     code = "invalid_request" if len(cursor) > 8192 else "invalid_cursor"
     sqlite_api.refused("GET", "/runs", code, params={"cursor": cursor})
+
+
+@pytest.mark.parametrize("changed", ["{}=", "{}==", " {}", "{}\n"])
+def test_a_cursor_that_was_changed_is_refused(sqlite_api: Api, changed: str) -> None:
+    run = sqlite_api.add_run()
+    cursor = encode(run.id)
+    assert sqlite_api.get("/runs", cursor=cursor)["items"] == []
+    sqlite_api.refused("GET", "/runs", "invalid_cursor", params={"cursor": changed.format(cursor)})
+
+
+@pytest.mark.parametrize(
+    ("path", "cursors"),
+    [
+        ("/inputs", ["", "MA", encode("x")]),
+        ("/audit", ["", "MA", encode("x")]),
+        ("/gates", ["", "MA", encode("x/y"), encode(ids.new_id()), encode(f"{ids.new_id()}/")]),
+        ("/cost", ["", "MA", encode("workflow/x")]),
+        ("/runs/{run}/deliveries", ["", "MA", encode("x")]),
+        ("/runs/{run}/artifacts", ["", "AAAA"]),
+        ("/runs/{run}/jobs?attempt=1", ["", encode("-1"), encode("01"), encode(ids.new_id())]),
+        ("/runs/{run}/jobs", ["", encode(f"{ids.new_id()}/1")]),
+    ],
+)
+def test_every_listing_refuses_a_cursor_that_is_not_its_own(sqlite_api: Api, path: str, cursors: list[str]) -> None:
+    run = sqlite_api.add_run()
+    sqlite_api.end(run)
+    sqlite_api.add_attempt(run)
+    joint = "&" if "?" in path else "?"
+    for cursor in cursors:
+        sqlite_api.refused("GET", f"{path.format(run=run.id)}{joint}cursor={cursor}", "invalid_cursor")
 
 
 @pytest.mark.parametrize("path", ["", "/attempts", "/attempts/1", "/jobs", "/jobs/1", "/jobs/1/log", "/log", "/rules"])

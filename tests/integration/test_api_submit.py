@@ -137,7 +137,9 @@ def test_a_body_that_is_no_proper_json_is_refused(
 
 def test_a_body_that_does_not_announce_its_size_is_bounded_too(sqlite_api: Api) -> None:
     chunks = (b" " * 8192 for _ in range(20))
-    sqlite_api.refused("POST", "/runs", "body_too_large", content=chunks, headers=JSON)
+    problem = sqlite_api.refused("POST", "/runs", "body_too_large", content=chunks, headers=JSON)
+    for said in ("larger than 65536 bytes", "SNAKEWAY_MAX_BODY_BYTES", "POST /api/v1/inputs"):
+        assert said in problem["detail"]
 
 
 def test_a_configuration_is_kept_as_it_was_sent(api: Api) -> None:

@@ -3,16 +3,17 @@
 import re
 from asyncio import to_thread
 from collections.abc import AsyncGenerator
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO, TypeVar, get_type_hints
 
 import msgspec
 from litestar import Request
 from litestar.datastructures import State
 from litestar.exceptions import InternalServerException
+from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 
 from snakeway.api.grouped import Grouped
 from snakeway.api.lanes import Lane
-from snakeway.api.problems import UnsupportedMediaType
+from snakeway.api.problems import UnsupportedMediaType, with_values
 from snakeway.errors import BodyTooLarge, Invalid, Unavailable
 from snakeway.model.user import User
 from snakeway.service.submissions import Asked, Made
@@ -63,23 +64,29 @@ class ApiRequest(Request[User, None, State]):
         return read_json(await self.body(), field.annotation)
 
     async def body(self) -> bytes:
-        """Return the body; its size is bounded by the application's ``request_max_body_size``."""
+        """Return the body; raises BodyTooLarge by the application's ``request_max_body_size``, and Invalid."""
         try:
             return await super().body()
+        except RequestEntityTooLarge as error:
+            limit = self.route_handler.resolve_request_max_body_size()
+            raise _too_large(limit, "SNAKEWAY_MAX_BODY_BYTES") from error
         except InternalServerException as error:  # Litestar takes a client that hangs up for an error of the server
             raise Invalid("the connection was closed before the end of the body") from error
 
 
-async def spool(request: ApiRequest, file: BinaryIO, max_bytes: int) -> None:
-    """Write a request's body to a file as it comes. Raises BodyTooLarge, Invalid, and Unavailable if it has no room."""
+async def spool(request: ApiRequest, file: BinaryIO, max_bytes: int, setting: str) -> None:
+    """Write a request's body to a file as it comes; ``setting`` is where ``max_bytes`` is from.
+
+    Raises BodyTooLarge, Invalid, and Unavailable if it has no room.
+    """
     total = 0
     if int(request.headers.get("content-length", "0")) > max_bytes:  # uvicorn has seen that it is a number
-        raise BodyTooLarge(f"the body has more than {max_bytes} bytes")
+        raise _too_large(max_bytes, setting)
     try:
         async for chunk in request.stream():
             total += len(chunk)
             if total > max_bytes:
-                raise BodyTooLarge(f"the body has more than {max_bytes} bytes")
+                raise _too_large(max_bytes, setting)
             await to_thread(_write, file, chunk)
     except InternalServerException as error:  # as in `ApiRequest.body`
         raise Invalid("the connection was closed before the end of the body") from error
@@ -107,6 +114,13 @@ async def blocks(request: ApiRequest, size_bytes: int) -> AsyncGenerator[bytes, 
         yield bytes(block)
 
 
+def _too_large(max_bytes: int | None, setting: str) -> BodyTooLarge:
+    return BodyTooLarge(
+        f"the body is larger than {max_bytes} bytes, the most that this server accepts ({setting}); send less at once, "
+        "and data as inputs (POST /api/v1/inputs, 'snakeway upload FILE')"
+    )
+
+
 def _write(file: BinaryIO, chunk: bytes) -> None:
     left = memoryview(chunk)
     while left:
@@ -126,6 +140,7 @@ def read_json(data: bytes, shape: type[T]) -> T:
         parts = [where[1].replace("[...]", "") if where else "", unknown[1] if unknown else ""]
         field = ".".join(filter(None, parts)) or None
         what = "there is no such member" if unknown else (text[: where.start()] if where else text)
+        what = with_values(what, get_type_hints(shape).get((field or "").partition("[")[0]))
         raise Invalid(f"{field}: {what}" if field else what, field=field) from error
     except RecursionError as error:
         raise Invalid(f"the body is nested more than {DEEPEST} levels deep") from error

@@ -70,7 +70,7 @@ class BundleController(Controller):
             raise UnsupportedMediaType(f"send the archive with one of the types {', '.join(TYPES)}")
         file = await to_thread(commands.new_archive)
         try:
-            await spool(request, file, commands.max_bundle_bytes)
+            await spool(request, file, commands.max_bundle_bytes, "SNAKEWAY_MAX_BUNDLE_BYTES")
             return Workflow.of(await request.slow_lane.run(commands.add_bundle, request.user, file, name))
         finally:
             await to_thread(file.close)

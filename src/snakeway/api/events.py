@@ -49,14 +49,14 @@ _EXAMPLE = (
 class Feed:
     """What one client has been sent of a run. Called from one thread at a time; keeps no more than one look's bytes."""
 
-    def __init__(self, reads: Reads, user: User, run_id: str, after: str | None) -> None:
-        """Begin behind ``after``, or at the first attempt; raises RunNotFound, Invalid."""
+    def __init__(self, reads: Reads, user: User, run_id: str, after: str | None, sent_as: str = "after") -> None:
+        """Begin behind ``after``, which was ``sent_as``, or at the first attempt; raises RunNotFound, Invalid."""
         self._reads = reads
         self._user = user
         self._run_id = run_id
         self._directory = reads.directory(run_id)
         self._numbers = self._attempts()
-        self._position = _begin(after, self._numbers)
+        self._position = _begin(after, sent_as, self._numbers)
         self._shown: tuple[object, ...] = ()
         self._numbers_read_at = monotonic()
         self.ended = False
@@ -95,13 +95,14 @@ class Feed:
         return [attempt.number for attempt in self._reads.attempts(self._user, self._run_id)]
 
 
-def _begin(after: str | None, numbers: list[int]) -> Position:
+def _begin(after: str | None, sent_as: str, numbers: list[int]) -> Position:
     if not after:
         return Position(min(numbers, default=1), 0)
     position = Position.parse(after)
-    if position.attempt not in numbers or position.offset > _LARGEST_OFFSET:
+    if position is None or position.attempt not in numbers or position.offset > _LARGEST_OFFSET:
         raise Invalid(
-            "Last-Event-ID is not one of this run's; leave it out to start from the first event", field="Last-Event-ID"
+            f"{sent_as}: {after!r} is not the id of an event of this run; leave it out to start from the first event",
+            field=sent_as,
         )
     return position
 
@@ -190,6 +191,6 @@ class EventController(Controller):
         changed; `end` carries it when the run has ended and everything was sent, and closes the stream. While nothing
         happens a comment comes every 15 seconds.
         """
-        feed = Feed(reads, request.user, run_id, last_event_id or after)
+        feed = Feed(reads, request.user, run_id, last_event_id or after, "Last-Event-ID" if last_event_id else "after")
         headers = {"X-Accel-Buffering": "no"}  # nginx would hold events back
         return Stream(frames(feed, stopping), media_type="text/event-stream", headers=headers)

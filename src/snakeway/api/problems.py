@@ -4,7 +4,8 @@ import logging
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from enum import EnumType
+from typing import Annotated, Any, get_args
 from urllib.parse import quote
 
 from litestar import Request, Response
@@ -12,6 +13,7 @@ from litestar.exceptions import HTTPException
 from litestar.openapi import ResponseSpec
 from litestar.openapi.spec import Example
 from litestar.params import ParameterKwarg
+from litestar.typing import FieldDefinition
 from msgspec import Meta, Struct, to_builtins
 from msgspec.structs import replace
 
@@ -225,7 +227,11 @@ def _fault(request: Request[Any, Any, Any], error: HTTPException) -> tuple[str |
             key = str(first.get("key", ""))
             if key == "data":
                 return None, "the request needs a JSON body"
-            name = _name_sent(request, key) if key else None
+            definition = _definition(request, key)
+            kwarg = definition.kwarg_definition if definition is not None else None
+            name = (isinstance(kwarg, ParameterKwarg) and kwarg.name) or key or None
+            if definition is not None:
+                message = with_values(message, definition.annotation)
             return name, f"{name}: {message}" if name else message
         case _:
             return None, _SAID.get(error.status_code, error.detail)
@@ -234,16 +240,25 @@ def _fault(request: Request[Any, Any, Any], error: HTTPException) -> tuple[str |
 _SAID = {
     404: "there is nothing at this address; /schema lists the addresses there are",
     405: "this address does not take that method; the header Allow lists those it does",
-    413: "the request's body is larger than this server accepts",
 }
 
 
-def _name_sent(request: Request[Any, Any, Any], key: str) -> str:
-    """Return the name on the wire of the handler's parameter ``key``."""
+def _definition(request: Request[Any, Any, Any], key: str) -> FieldDefinition | None:
+    """Return the handler's parameter ``key``."""
     handler = request.scope.get("route_handler")
-    definition = handler.parsed_fn_signature.parameters.get(key) if handler is not None else None
-    kwarg = definition.kwarg_definition if definition is not None else None
-    return (kwarg.name or key) if isinstance(kwarg, ParameterKwarg) else key
+    return handler.parsed_fn_signature.parameters.get(key) if handler is not None else None
+
+
+def with_values(message: str, annotation: Any) -> str:
+    """Return msgspec's ``message``, with the values there are if it is about one of an enum in ``annotation``."""
+    values = _values(annotation) if message.startswith("Invalid enum value") else []
+    return f"{message}; there are: {', '.join(values)}" if values else message
+
+
+def _values(annotation: Any) -> list[str]:
+    if isinstance(annotation, EnumType):
+        return list(map(str, annotation.__members__.values()))
+    return [value for part in get_args(annotation) for value in _values(part)]
 
 
 _EVERYWHERE: tuple[type[SnakewayError], ...] = (errors.Invalid, errors.Unauthorized, errors.Forbidden)

@@ -7,6 +7,7 @@ from litestar import Request
 from litestar.enums import ParamType
 from litestar.handlers import BaseRouteHandler
 from litestar.params import ParameterKwarg, QueryParameter
+from msgspec import ValidationError, convert
 
 from snakeway.errors import Invalid
 from snakeway.store.page import MAX_LIMIT
@@ -22,6 +23,7 @@ Cursor = Annotated[
     str | None,
     QueryParameter(max_length=8192, description="Where to go on: `next` of the page before, with the same filters."),
 ]
+Time = Annotated[str, QueryParameter(format="date-time")]  # for `moment`: Litestar would take a number for a time too
 AttemptNumber = Annotated[
     int | None,
     QueryParameter(
@@ -76,10 +78,17 @@ def parse_labels(texts: list[str]) -> dict[str, str]:
     return labels
 
 
-def aware(moment: datetime | None, field: str) -> datetime | None:
-    """Return ``moment``, or the epoch if that is later; raises Invalid when it does not say how far from UTC it is."""
-    if moment is None:
+def moment(text: str | None, field: str) -> datetime | None:
+    """Return the time in ``text``, or the epoch if that is later; raises Invalid unless it is one of RFC 3339."""
+    if text is None:
         return None
-    if moment.tzinfo is None:
-        raise Invalid(f"{field}: a time needs its offset from UTC, such as 2026-03-02T09:30:00Z", field=field)
-    return max(moment, _EPOCH)
+    try:
+        found = convert(text, datetime)
+    except ValidationError:
+        found = None
+    if found is None or found.tzinfo is None:
+        raise Invalid(
+            f"{field}: {text!r} is not a time with its offset from UTC (RFC 3339), such as 2026-03-02T09:30:00Z",
+            field=field,
+        )
+    return max(found, _EPOCH)

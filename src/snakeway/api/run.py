@@ -14,7 +14,7 @@ from snakeway.api.attempt import Attempt
 from snakeway.api.body import ApiRequest
 from snakeway.api.document import OptionalBody, answer, example
 from snakeway.api.problems import documented
-from snakeway.api.query import DEFAULT_LIMIT, MOST_VALUES, Cursor, Limit, aware, parse_labels
+from snakeway.api.query import DEFAULT_LIMIT, MOST_VALUES, Cursor, Limit, Time, moment, parse_labels
 from snakeway.api.shared import (
     EXAMPLE_DIGEST,
     EXAMPLE_RUN_ID,
@@ -210,10 +210,8 @@ class RunController(Controller):
             ),
         ] = None,
         owner: Annotated[str | None, QueryParameter(description="Of this owner, as far as you may see them.")] = None,
-        created_after: Annotated[
-            datetime | None, QueryParameter(description="Submitted at or after this time.")
-        ] = None,
-        created_before: Annotated[datetime | None, QueryParameter(description="Submitted before this time.")] = None,
+        created_after: Annotated[Time | None, QueryParameter(description="Submitted at or after this time.")] = None,
+        created_before: Annotated[Time | None, QueryParameter(description="Submitted before this time.")] = None,
         cursor: Cursor = None,
         limit: Limit = DEFAULT_LIMIT,
     ) -> RunPage:
@@ -224,8 +222,8 @@ class RunController(Controller):
             workflow=workflow,
             target=target,
             labels=parse_labels(label or []),
-            created_after=aware(created_after, "created_after"),
-            created_before=aware(created_before, "created_before"),
+            created_after=moment(created_after, "created_after"),
+            created_before=moment(created_before, "created_before"),
         )
         page = reads.runs(request.user, where, cursor, limit)
         return RunPage([Run.of(row) for row in page.items], page.next)

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from snakeway.directory import RunDirectory
-from snakeway.errors import Invalid
 from snakeway.wire import parse_lines, read_lines
 
 CHUNK_BYTES = 2 * 1024 * 1024  # as for the intake: a longer line is no event
@@ -22,11 +21,11 @@ class Position:
         return f"{self.attempt}:{self.offset}"
 
     @classmethod
-    def parse(cls, text: str) -> "Position":
-        """Read a Last-Event-ID; raises Invalid."""
+    def parse(cls, text: str) -> "Position | None":
+        """Read the id of an event; None for any other text."""
         attempt, _, offset = text.partition(":")
         if not (attempt.isdecimal() and offset.isdecimal() and len(text) < 40):
-            raise Invalid("Last-Event-ID is not one of this stream's", field="Last-Event-ID")
+            return None
         return cls(int(attempt), int(offset))
 
 

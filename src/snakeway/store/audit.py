@@ -9,7 +9,7 @@ from snakeway import ids
 from snakeway.model.audit import AuditAction
 from snakeway.rows import AuditRow, RunRow, now
 from snakeway.store.database import Transaction
-from snakeway.store.page import Page, cut, decode
+from snakeway.store.page import Page, cut, decode_id
 
 
 def note(tx: Transaction, run: RunRow, actor: str, action: AuditAction, details: dict[str, Any]) -> None:
@@ -34,7 +34,7 @@ def list_(tx: Transaction, run_id: str | None, cursor: str | None, limit: int) -
     if run_id is not None:
         query = query.where(col(AuditRow.run_id) == run_id)
     if cursor is not None:
-        query = query.where(col(AuditRow.id) < decode(cursor))
+        query = query.where(col(AuditRow.id) < decode_id(cursor))
     rows = tx.exec(query.order_by(col(AuditRow.id).desc()).limit(limit + 1)).all()
     return cut(rows, limit, lambda row: row.id)
 

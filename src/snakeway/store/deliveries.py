@@ -13,7 +13,7 @@ from snakeway.model.delivery import DeliveryState
 from snakeway.model.webhook import Subscription
 from snakeway.rows import DeliveryRow, RunRow, now
 from snakeway.store.database import SUBSCRIPTIONS, Transaction
-from snakeway.store.page import Page, cut, decode
+from snakeway.store.page import Page, cut, decode_id
 
 _CANDIDATES = 100  # due deliveries that one claim looks at
 
@@ -119,7 +119,7 @@ def list_(tx: Transaction, run_id: str, cursor: str | None, limit: int) -> Page[
     """Return the deliveries about a run, oldest first."""
     query = select(DeliveryRow).where(col(DeliveryRow.run_id) == run_id)
     if cursor is not None:
-        query = query.where(col(DeliveryRow.id) > decode(cursor))
+        query = query.where(col(DeliveryRow.id) > decode_id(cursor))
     rows = tx.exec(query.order_by(col(DeliveryRow.id)).limit(limit + 1)).all()
     return cut(rows, limit, lambda row: row.id)
 

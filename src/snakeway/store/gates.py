@@ -82,11 +82,16 @@ def list_(
     if states:
         query = query.where(col(GateRow.state).in_(states))
     if cursor is not None:
-        run_id, _, name = decode(cursor).partition("/")
+        run_id, _, name = decode(cursor, _is_key).partition("/")
         after = (col(GateRow.run_id) < run_id) | ((col(GateRow.run_id) == run_id) & (col(GateRow.name) > name))
         query = query.where(after)
     rows = tx.exec(query.order_by(col(GateRow.run_id).desc(), col(GateRow.name)).limit(limit + 1)).all()
     return cut(rows, limit, lambda gate: f"{gate.run_id}/{gate.name}")
+
+
+def _is_key(text: str) -> bool:
+    run_id, _, name = text.partition("/")
+    return ids.is_id(run_id) and name != ""
 
 
 def decide(tx: Transaction, gate: GateRow, verdict: Verdict, answer: Any, comment: str, by: str, at: datetime) -> None:

@@ -10,7 +10,7 @@ from sqlmodel import col, delete, select
 from snakeway.model.input import MOVES, UNFINISHED, InputState
 from snakeway.rows import InputRow, RunInputRow, now
 from snakeway.store.database import Transaction
-from snakeway.store.page import Page, cut, decode
+from snakeway.store.page import Page, cut, decode_id
 
 _IN_CHUNK = 500  # bound variables of one SELECT … IN
 
@@ -40,7 +40,7 @@ def list_(
     if owner is not None:
         query = query.where(col(InputRow.owner) == owner)
     if cursor is not None:
-        query = query.where(col(InputRow.id) < decode(cursor))
+        query = query.where(col(InputRow.id) < decode_id(cursor))
     rows = tx.exec(query.order_by(col(InputRow.id).desc()).limit(limit + 1)).all()
     return cut(rows, limit, lambda row: row.id)
 

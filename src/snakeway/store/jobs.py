@@ -99,7 +99,8 @@ def list_(
         rows = tx.exec(query.order_by(col(JobRow.number)).limit(limit + 1)).all()
         return cut(rows, limit, lambda job: job.number)
     if cursor is not None:
-        attempt_id, _, number = decode(cursor).partition("/")
+        key = decode(cursor, lambda key: key.partition("/")[0] in attempt_ids)
+        attempt_id, _, number = key.partition("/")
         after = (col(JobRow.attempt_id) > attempt_id) | (
             (col(JobRow.attempt_id) == attempt_id) & (col(JobRow.number) > number_in(number))
         )

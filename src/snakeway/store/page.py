@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from snakeway.errors import InvalidCursor
+from snakeway.ids import is_id
 
 MAX_LIMIT = 500
 _DIGITS = 18  # of a number that every database holds
@@ -33,15 +34,22 @@ def encode(key: str) -> str:
     return base64.urlsafe_b64encode(key.encode()).decode().rstrip("=")
 
 
-def decode(cursor: str) -> str:
-    """Return the key in ``cursor``; raises InvalidCursor for anything :func:`encode` did not make."""
+def decode(cursor: str, fits: Callable[[str], bool] = bool) -> str:
+    """Return the key in ``cursor``; raises InvalidCursor unless :func:`encode` made it of a key that fits."""
     try:
         key = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
-    except (binascii.Error, ValueError) as error:
-        raise InvalidCursor(
-            "the cursor is not one of this server's; leave it out to start from the first page"
-        ) from error
+    except (binascii.Error, ValueError):
+        key = ""
+    if not key or "\0" in key or encode(key) != cursor:
+        raise InvalidCursor("the cursor is not one of this server's; leave it out to start from the first page")
+    if not fits(key):
+        raise _of_another_listing()
     return key
+
+
+def decode_id(cursor: str) -> str:
+    """Return the id in ``cursor``; raises InvalidCursor."""
+    return decode(cursor, is_id)
 
 
 def decode_number(cursor: str) -> int:
@@ -51,6 +59,10 @@ def decode_number(cursor: str) -> int:
 
 def number_in(text: str) -> int:
     """Return the number of a job in a cursor's text; raises InvalidCursor."""
-    if not (text.isascii() and text.isdecimal() and len(text) <= _DIGITS):
-        raise InvalidCursor("the cursor belongs to another listing; leave it out to start from the first page")
+    if not (text.isdecimal() and len(text) <= _DIGITS and text == str(int(text))):
+        raise _of_another_listing()
     return int(text)
+
+
+def _of_another_listing() -> InvalidCursor:
+    return InvalidCursor("the cursor belongs to another listing; leave it out to start from the first page")

@@ -9,7 +9,7 @@ from snakeway.model.retention import Rule
 from snakeway.model.run import ENDED
 from snakeway.rows import RunLabelRow, RunRow
 from snakeway.store.database import Transaction
-from snakeway.store.page import Page, cut, decode
+from snakeway.store.page import Page, cut, decode_id
 
 
 def list_(
@@ -35,6 +35,6 @@ def list_(
         label = select(RunLabelRow.run_id).where(col(RunLabelRow.key) == key, col(RunLabelRow.value) == value)
         query = query.where(col(RunRow.id).in_(label))
     if cursor is not None:
-        query = query.where(col(RunRow.id) > decode(cursor))
+        query = query.where(col(RunRow.id) > decode_id(cursor))
     rows = tx.exec(query.order_by(col(RunRow.id)).limit(limit + 1)).all()
     return cut(rows, limit, lambda run: run.id)

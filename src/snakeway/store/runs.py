@@ -15,7 +15,7 @@ from snakeway.model.run import RunState
 from snakeway.rows import AttemptRow, IdempotencyRow, RunLabelRow, RunRow, now
 from snakeway.store import deliveries, gates
 from snakeway.store.database import Transaction, insert_all
-from snakeway.store.page import Page, cut, decode
+from snakeway.store.page import Page, cut, decode_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ def list_(tx: Transaction, where: RunFilter, cursor: str | None, limit: int) -> 
         label = select(RunLabelRow.run_id).where(col(RunLabelRow.key) == key, col(RunLabelRow.value) == value)
         query = query.where(col(RunRow.id).in_(label))
     if cursor is not None:
-        query = query.where(col(RunRow.id) < decode(cursor))
+        query = query.where(col(RunRow.id) < decode_id(cursor))
     rows = tx.exec(query.order_by(col(RunRow.id).desc()).limit(limit + 1)).all()
     return cut(rows, limit, lambda run: run.id)
 

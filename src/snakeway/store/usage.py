@@ -115,12 +115,13 @@ def groups(
     sums; the rows are those of ended attempts and their rules, not of jobs.
     """
     column = col(_COLUMNS[by])
+    kind = f"{by}/"  # of its cursors: a name may be empty, or be an owner's and a workflow's
     order = column.desc() if by in _NEWEST_FIRST else column.asc()
     query = _chosen(select(column), where)
     if cursor is not None:
-        after = decode(cursor)
+        after = decode(cursor, lambda key: key.startswith(kind)).removeprefix(kind)
         query = query.where(column < after if by in _NEWEST_FIRST else column > after)
-    page = cut(tx.exec(query.distinct().order_by(order).limit(limit + 1)).all(), limit, str)
+    page = cut(tx.exec(query.distinct().order_by(order).limit(limit + 1)).all(), limit, lambda key: f"{kind}{key}")
     sums = _sums(tx, where, column, page.items) if page.items else {}
     return Page([(key, sums.get(key, {})) for key in page.items], page.next)
 
