@@ -162,6 +162,7 @@ def test_a_dry_run_runs_nothing(server: Server) -> None:
     assert server.end_of(run_id)["state"] == "succeeded"
     attempt = server.get(f"/runs/{run_id}/attempts/1")
     assert attempt["plan"]["by_rule"]["bootstrap"] == 36
+    assert {"rule": "bootstrap"} in attempt["rulegraph"]["nodes"]
     assert server.jobs(run_id) == []
     assert not (server.directory(run_id) / "results").exists()
 

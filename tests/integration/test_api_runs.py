@@ -186,6 +186,14 @@ def test_an_ended_run_is_run_again(api: Api) -> None:
     assert api.get(f"/runs/{run.id}/attempts/2") == attempt
 
 
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_a_dry_run_that_is_asked_again_keeps_what_it_was_asked_with(api: Api, dry_run: bool) -> None:
+    run = submitted(api, config={"a": 1}, dry_run=dry_run)
+    api.end(run)
+    again = api.post(f"/runs/{run.id}/rerun", {"dry_run": True, "config": {"a": 2}}, status=202)["run"]
+    assert (again["dry_run"], again["config"]) == ((True, {"a": 2}) if dry_run else (False, {"a": 1}))
+
+
 def test_a_rerun_needs_no_body(api: Api) -> None:
     run = submitted(api)
     api.end(run, AttemptState.FAILED)

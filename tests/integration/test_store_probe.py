@@ -1,5 +1,6 @@
 """The look whether a database takes changes: what it finds, and that it leaves no trace."""
 
+import resource
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -89,6 +90,33 @@ def test_a_file_that_is_no_database_is_named(sqlite_url: str, file: Path) -> Non
         with pytest.raises(StoreBroken, match=f"the database {file} cannot be used .file is not a database.; "):
             look()
     store.close()
+
+
+def test_one_that_is_gone_is_not_made(store: Store, file: Path) -> None:
+    store.close()
+    file.unlink()
+    with pytest.raises(StoreBroken, match=f"the database {file} is gone; "):
+        store.probe()
+    assert not file.exists()
+
+
+def test_a_folder_in_its_place_is_no_database(sqlite_url: str, file: Path) -> None:
+    file.mkdir(parents=True)
+    store = Store(sqlite_url)
+    with pytest.raises(StoreBroken, match="unable to open database file"):
+        store.migrate()
+    store.close()
+
+
+def test_too_many_open_files_break_no_database(store: Store, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.close()
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
+    try:
+        with pytest.raises(StoreBusy, match="unable to open database file"):
+            store.check()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
 def test_a_postgres_that_only_reads_is_not_enough(postgres_url: str) -> None:

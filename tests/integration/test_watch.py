@@ -125,6 +125,28 @@ def test_what_a_dry_run_died_of_survives_a_database_that_does_not_answer_at_firs
     assert found.suggestion is None  # it would be carried out for real
 
 
+@pytest.mark.parametrize(("dry_run", "suggestion"), [(False, {}), (True, None)])
+def test_a_lost_dry_run_suggests_nothing_that_would_be_done_for_real(
+    dry_run: bool,
+    suggestion: object,
+    store: Store,
+    add_run: AddRun,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settings = Settings(data_dir=tmp_path)
+    attempt, directory = held(store, add_run, settings, dry_run=dry_run)
+    ended = {"attempt_id": attempt.id, "step": "plan", "exit_code": None, "signal": 9, "ended_at": 9.0}
+    directory.exit.write_text(json.dumps(ended))
+    monkeypatch.setattr(watch, "kill_left_behind", lambda *_: 0)
+    watching = watch.Watch(store, settings, attempt, diagnosis_for("local"), None)
+    assert watching.look(attempt, now(), stop_requested=False).ended
+    with store.read() as tx:
+        found = attempts.get(tx, attempt.id)
+    assert found is not None
+    assert (found.state, found.suggestion) == (AttemptState.LOST, suggestion)
+
+
 @pytest.mark.parametrize(
     ("count", "lost", "job", "expected"),
     [

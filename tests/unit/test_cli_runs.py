@@ -68,21 +68,17 @@ class TestNamesOfRules:
 
     def told(self, capsys: pytest.CaptureFixture[str], **values: Any) -> str:
         overrides = {**attempt()["overrides"], "set_resources": {"fitt": {"mem_mb": 4}}, "set_threads": {"gather": 2}}
-        asked: Any = attempt(**{"overrides": overrides, "rulegraph": None, "plan": None, **values})
+        asked: Any = attempt(**{"overrides": overrides, "rulegraph": None, **values})
         hint_at_names(asked)
         return capsys.readouterr().err
 
     def test_one_without_jobs_is_told(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert self.told(capsys, rulegraph=self.GRAPH) == (
-            "resources or threads are set for rule 'fitt', of which no job is planned; did you mean 'fit'?\n"
+            "resources or threads are set for rule 'fitt', of which it has no job; did you mean 'fit'?\n"
         )
 
     def test_nothing_is_told_before_they_are_known(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert self.told(capsys) == ""
-
-    def test_a_plan_has_them_as_well(self, capsys: pytest.CaptureFixture[str]) -> None:
-        plan = {"total": 2, "by_rule": {"fitt": 1, "gather": 1}, "jobs": [], "truncated": False}
-        assert self.told(capsys, plan=plan) == ""
 
 
 class TestRuns:

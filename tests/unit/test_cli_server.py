@@ -139,11 +139,22 @@ def test_a_taken_port_leaves_nothing_behind(host: str, call: Call, tmp_path: Pat
     assert err.count("\n") == 1
 
 
-def test_a_host_that_is_none(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("host", ["nowhere.invalid", "no..where", "x" * 64])
+def test_a_host_that_is_none(host: str, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SNAKEWAY_TOKEN", "a-token-of-the-tests")
-    code, _, err = call("serve", "--host", "nowhere.invalid", "--port", "0")
+    code, _, err = call("serve", "--host", host, "--port", "0")
     assert code == 2
-    assert err.startswith("snakeway: error: cannot listen on nowhere.invalid:0: ")
+    assert err.startswith(f"snakeway: error: cannot listen on {host}:0: ")
+    assert err.endswith("; choose another with --host or --port\n")
+
+
+def test_answers_are_sent_at_once() -> None:
+    with (
+        bootstrap._listening("127.0.0.1", 0) as [listener],
+        socket.create_connection(listener.getsockname()),
+        listener.accept()[0] as accepted,
+    ):
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
 
 
 def test_folders_that_are_missing_are_told_at_the_start(

@@ -63,18 +63,16 @@ def hint_at_rerun(run: "Run", attempts: "Sequence[Attempt]") -> None:
 
 
 def hint_at_names(attempt: "Attempt") -> None:
-    """Tell of rules that the attempt's resources or threads were given to and that it has no job of.
+    """Tell of rules that the attempt's resources or threads were given to and that are not in its rule graph.
 
-    Snakemake says nothing of them. They are known once the attempt has been planned; one may also be a rule whose jobs
-    a checkpoint adds later.
+    Snakemake says nothing of them. One may also be a rule whose jobs a checkpoint adds later.
     """
-    graph, plan = attempt["rulegraph"], attempt["plan"]
-    if graph is None and plan is None:
+    graph = attempt["rulegraph"]
+    if graph is None:
         return
-    known = {node["rule"] for node in graph["nodes"]} if graph else set()
-    known |= set(plan["by_rule"]) if plan else set()
+    known = {node["rule"] for node in graph["nodes"]}
     overrides = attempt["overrides"]
     for rule in sorted({*overrides["set_resources"], *overrides["set_threads"]} - known):
         near = get_close_matches(rule, known, n=1)
         meant = f"; did you mean {near[0]!r}?" if near else ""
-        output.hint(f"resources or threads are set for rule {rule!r}, of which no job is planned{output.clean(meant)}")
+        output.hint(f"resources or threads are set for rule {rule!r}, of which it has no job{output.clean(meant)}")

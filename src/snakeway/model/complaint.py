@@ -83,8 +83,8 @@ _WORDS: tuple[tuple[FailureKind, re.Pattern[str]], ...] = (
     (
         _K.INVALID_WORKFLOW,
         re.compile(
-            r"Error running conda|Workflow defines that rule|Workflow defines configfile"
-            r"|Config file is not valid|Target rules may not contain wildcards|Invalid|not defined|undefined"
+            r"Error running conda|Workflow defines (?:that rule|configfile)|Config file (?:is not valid|must be given)"
+            r"|Target rules may not contain wildcards|Invalid|not defined|undefined"
         ),
     ),
 )

@@ -196,8 +196,8 @@ class Commands:
         )
         attempts.add(tx, attempt)
         run.stop_requested_at = None
-        if not rerun.dry_run:  # a dry run is a question: the run stays what it is
-            run.target, run.config, run.dry_run, run.error = attempt.target, attempt.config, False, None
+        if run.dry_run or not rerun.dry_run:  # otherwise it is a question about the run, which stays what it is
+            run.target, run.config, run.dry_run, run.error = attempt.target, attempt.config, rerun.dry_run, None
             run.digest, run.source = version.digest, version.source
         tx.add(run)
         tx.flush()

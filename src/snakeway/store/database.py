@@ -30,7 +30,7 @@ _WRITES = "snakeway_writes"
 _POOL_SIZE = 20
 _PROBE_S = 1.0
 # Beginnings of the names of SQLite's errors that waiting does not mend.
-_BROKEN = ("SQLITE_NOTADB", "SQLITE_CORRUPT", "SQLITE_CANTOPEN", "SQLITE_READONLY")
+_BROKEN = ("SQLITE_NOTADB", "SQLITE_CORRUPT", "SQLITE_READONLY")
 
 
 class Store:
@@ -118,6 +118,8 @@ class Store:
                 if tx.connection().scalar(text("SHOW transaction_read_only")) == "on":
                     raise StoreBusy("the database takes no changes now: it is read-only, as a standby is")
             return
+        if not Path(self.url.database or "").is_file():  # the look would make it
+            raise StoreBroken(f"the database {self.url.database} is gone; put it back and restart the server")
         before = self._changes
         try:
             with _explained(self.url), self._prober.execution_options(**{_WRITES: True}).connect() as connection:
@@ -193,6 +195,13 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
 
 
+def _is_broken(error: DBAPIError, url: URL) -> bool:
+    name = getattr(error.orig, "sqlite_errorname", "")
+    if name.startswith("SQLITE_CANTOPEN"):  # a process that has too many files open cannot open a good one either
+        return not Path(url.database or "").is_file()
+    return name.startswith(_BROKEN)
+
+
 @contextmanager
 def _explained(url: URL) -> Iterator[None]:
     try:
@@ -202,7 +211,7 @@ def _explained(url: URL) -> Iterator[None]:
     except DBAPIError as error:
         if "no such table" in str(error.orig) or "UndefinedTable" in type(error.orig).__name__:
             raise StoreOutdated("the database has no tables yet: run 'snakeway migrate'") from error
-        if getattr(error.orig, "sqlite_errorname", "").startswith(_BROKEN):
+        if _is_broken(error, url):
             raise StoreBroken(
                 f"the database {url.database} cannot be used ({_first_line(error)}); correct that, put a backup there, "
                 "or name another in SNAKEWAY_DATABASE_URL"

@@ -67,7 +67,8 @@ def end(
         "error": " ".join([error, *_left(state, cancelled)]) if error else None,
         "failure": failure,
         "gates_only": gates_only,
-        "suggestion": _suggestion(state, failure, failed),
+        # One for a dry run would be carried out for real.
+        "suggestion": None if current.dry_run else _suggestion(state, failure, failed),
         "jobs_done": jobs.count(tx, attempt.id, job_rules.JobState.SUCCEEDED),
         "jobs_failed": jobs.count(tx, attempt.id, job_rules.JobState.FAILED),
         "lease_expires_at": None,

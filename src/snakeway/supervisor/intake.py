@@ -186,22 +186,20 @@ def plan_of(events: Iterable[Event]) -> dict[str, Any] | None:
 
 
 def read_plan(directory: AttemptDirectory) -> dict[str, Any]:
-    """Return what the attempt's ended dry run says of it: its ``plan``, or its ``error`` and ``failure`` if it failed.
+    """Return what the attempt's ended dry run says of it: ``plan`` and ``rulegraph``, or ``error`` and ``failure``.
 
-    Nothing if it said nothing. The failure suggests nothing: a suggestion would be carried out for real.
+    Nothing if it said nothing.
     """
     values: dict[str, Any] = {}
-    plan = plan_of(_noting_errors(_all_events(directory.plan, directory.root()), values))
-    if plan is not None:
-        return {"plan": plan}
-    if values:
-        values["failure"]["suggestion"] = None
-    return values
+    plan = plan_of(_noting(_all_events(directory.plan, directory.root()), values))
+    if plan is None:
+        return {name: values[name] for name in ("error", "failure") if name in values}
+    return {"plan": plan, **values}
 
 
-def _noting_errors(events: Iterable[Event], values: dict[str, Any]) -> Iterator[Event]:
+def _noting(events: Iterable[Event], values: dict[str, Any]) -> Iterator[Event]:
     for event in events:
-        if event["type"] == EventType.ERROR:
+        if event["type"] in {EventType.ERROR, EventType.RULEGRAPH}:
             _about_attempt(values, event)
         yield event
 
