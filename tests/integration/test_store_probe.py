@@ -2,6 +2,9 @@
 
 import resource
 import sqlite3
+import subprocess
+import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -108,13 +111,46 @@ def test_a_folder_in_its_place_is_no_database(sqlite_url: str, file: Path) -> No
     store.close()
 
 
-def test_too_many_open_files_break_no_database(store: Store, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("closed", ["folder", "file"])
+def test_one_that_this_account_may_not_open_is_named(closed: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:  # not below pytest's own, which others may not pass through
+        file = Path(folder) / "snakeway.db"
+        store = Store(f"sqlite:///{file}")
+        store.migrate()
+        store.close()
+        file.chmod(0)
+        Path(folder).chmod(0 if closed == "folder" else 0o755)
+        assert said_to_nobody(file) == f"the database {file} cannot be used (unable to open database file)"
+
+
+def said_to_nobody(file: Path) -> str:
+    """Return why the database is broken for an account that has no rights."""
+    child = """
+import os, sys
+from snakeway.errors import StoreBroken
+from snakeway.store import Store
+store = Store(sys.argv[1])
+if os.geteuid() == 0:
+    os.setgroups([])
+    os.setgid(65534)
+    os.setuid(65534)
+try:
+    store.probe()
+except StoreBroken as error:
+    print(error.detail)
+"""
+    argv = [sys.executable, "-c", child, f"sqlite:///{file}"]
+    said = subprocess.run(argv, check=True, capture_output=True, text=True).stdout
+    return said.partition(";")[0]
+
+
+def test_too_many_open_files_break_no_database(store: Store) -> None:
     store.close()
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
     try:
         with pytest.raises(StoreBusy, match="unable to open database file"):
-            store.check()
+            store.probe()
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 

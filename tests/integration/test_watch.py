@@ -144,7 +144,9 @@ def test_a_lost_dry_run_suggests_nothing_that_would_be_done_for_real(
     with store.read() as tx:
         found = attempts.get(tx, attempt.id)
     assert found is not None
+    assert found.failure is not None
     assert (found.state, found.suggestion) == (AttemptState.LOST, suggestion)
+    assert found.failure["suggestion"] == suggestion
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,7 @@ class TestNamesOfRules:
 
     def test_one_without_jobs_is_told(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert self.told(capsys, rulegraph=self.GRAPH) == (
-            "resources or threads are set for rule 'fitt', of which it has no job; did you mean 'fit'?\n"
+            "resources or threads are set for rule 'fitt', which the rule graph does not have; did you mean 'fit'?\n"
         )
 
     def test_nothing_is_told_before_they_are_known(self, capsys: pytest.CaptureFixture[str]) -> None:

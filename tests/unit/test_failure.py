@@ -206,6 +206,13 @@ COMPLAINTS = [
     ),
     (
         "WorkflowError",
+        'WorkflowError in file "/x/Snakefile", line 2:\nConfig file must be given as JSON or YAML with keys at top',
+        K.INVALID_WORKFLOW,
+        "with keys at top",
+        ("/x/Snakefile", 2),
+    ),
+    (
+        "WorkflowError",
         'WorkflowError in file "/x/Snakefile", line 2:\nWorkflow defines configfile a.yaml but it is not present or'
         " accessible (full checked path: /x/a.yaml).",
         K.INVALID_WORKFLOW,

@@ -74,5 +74,5 @@ def hint_at_names(attempt: "Attempt") -> None:
     overrides = attempt["overrides"]
     for rule in sorted({*overrides["set_resources"], *overrides["set_threads"]} - known):
         near = get_close_matches(rule, known, n=1)
-        meant = f"; did you mean {near[0]!r}?" if near else ""
-        output.hint(f"resources or threads are set for rule {rule!r}, of which it has no job{output.clean(meant)}")
+        meant = f"; did you mean {near[0]!r}?" if near else " (a checkpoint may add it)"
+        output.hint(f"resources or threads are set for rule {rule!r}, which the rule graph does not have{meant}")

@@ -1,5 +1,6 @@
 """Engine, transactions and schema of the database: SQLite (one machine) or Postgres (shared), one code path."""
 
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
@@ -118,7 +119,7 @@ class Store:
                 if tx.connection().scalar(text("SHOW transaction_read_only")) == "on":
                     raise StoreBusy("the database takes no changes now: it is read-only, as a standby is")
             return
-        if not Path(self.url.database or "").is_file():  # the look would make it
+        if _is_gone(self.url):  # the look would make it
             raise StoreBroken(f"the database {self.url.database} is gone; put it back and restart the server")
         before = self._changes
         try:
@@ -195,10 +196,22 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
 
 
+def _is_gone(url: URL) -> bool:
+    """Whether there is nothing where the database was, as far as the folders above it let this be seen."""
+    try:
+        Path(url.database or "").lstat()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False  # SQLite says why
+    return False
+
+
 def _is_broken(error: DBAPIError, url: URL) -> bool:
     name = getattr(error.orig, "sqlite_errorname", "")
     if name.startswith("SQLITE_CANTOPEN"):  # a process that has too many files open cannot open a good one either
-        return not Path(url.database or "").is_file()
+        file = url.database or ""
+        return not os.access(file, os.R_OK | os.W_OK) or Path(file).is_dir()
     return name.startswith(_BROKEN)
 
 

@@ -65,7 +65,7 @@ def end(
         "exit_code": exit_.exit_code if exit_ else None,
         "exit_signal": exit_.signal if exit_ else None,
         "error": " ".join([error, *_left(state, cancelled)]) if error else None,
-        "failure": failure,
+        "failure": {**failure, "suggestion": None} if failure and current.dry_run else failure,
         "gates_only": gates_only,
         # One for a dry run would be carried out for real.
         "suggestion": None if current.dry_run else _suggestion(state, failure, failed),
