@@ -34,7 +34,8 @@ class Failure(Struct, frozen=True):
     file: Annotated[str | None, Meta(description="File of the workflow that is at fault, if one is.")]
     line: int | None
     suggestion: Annotated[
-        Suggestion | None, Meta(description="What would cure it; null: something has to be mended first.")
+        Suggestion | None,
+        Meta(description="What would cure it; null: something has to be mended first, or it was a dry run."),
     ]
 
     @classmethod
