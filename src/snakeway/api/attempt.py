@@ -94,9 +94,7 @@ class Attempt(Struct, frozen=True):
     failure: Annotated[Failure | None, Meta(description="The same in detail, unless failed jobs are the reason.")]
     suggestion: Annotated[
         Suggestion | None,
-        Meta(
-            description="What a re-run has to do differently to cure what can be; null: nothing can, or it was a dry run."
-        ),
+        Meta(description="What a re-run has to do differently. null: nothing can be cured so, or it was a dry run."),
     ]
     gates_only: Annotated[bool, Meta(description="Whether it failed for nothing but gates: the run waits for them.")]
     host: str | None
