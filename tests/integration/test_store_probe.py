@@ -103,6 +103,18 @@ def test_one_that_is_gone_is_not_made(store: Store, file: Path) -> None:
     assert not file.exists()
 
 
+def test_one_that_is_gone_behind_a_link_is_not_made(store: Store, file: Path, tmp_path: Path) -> None:
+    link = tmp_path / "link.db"
+    link.symlink_to(file)
+    store.close()
+    file.unlink()
+    linked = Store(f"sqlite:///{link}")
+    with pytest.raises(StoreBroken, match="is gone; "):
+        linked.probe()
+    linked.close()
+    assert not file.exists()
+
+
 def test_a_folder_in_its_place_is_no_database(sqlite_url: str, file: Path) -> None:
     file.mkdir(parents=True)
     store = Store(sqlite_url)

@@ -72,7 +72,11 @@ class TestNamesOfRules:
         hint_at_names(asked)
         return capsys.readouterr().err
 
-    def test_one_without_jobs_is_told(self, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_one_that_is_not_in_the_graph_may_come_later(self, capsys: pytest.CaptureFixture[str]) -> None:
+        graph = {"nodes": [{"rule": "gather"}], "links": []}
+        assert self.told(capsys, rulegraph=graph).endswith(" have (a checkpoint may add it)\n")
+
+    def test_one_that_is_misspelt_is_told(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert self.told(capsys, rulegraph=self.GRAPH) == (
             "resources or threads are set for rule 'fitt', which the rule graph does not have; did you mean 'fit'?\n"
         )

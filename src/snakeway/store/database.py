@@ -199,7 +199,7 @@ def _begin_sqlite(connection: Connection) -> None:
 def _is_gone(url: URL) -> bool:
     """Whether there is nothing where the database was, as far as the folders above it let this be seen."""
     try:
-        Path(url.database or "").lstat()
+        Path(url.database or "").stat()  # through a link, as SQLite would make it
     except FileNotFoundError:
         return True
     except OSError:
