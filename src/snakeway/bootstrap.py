@@ -1,4 +1,4 @@
-"""Puts the parts together: the only place that names concrete adapters."""
+"""Puts a service together from the parts that its settings name."""
 
 import contextlib
 import errno

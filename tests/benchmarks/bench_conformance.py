@@ -28,8 +28,7 @@ SNAKEFILES = ("Snakefile", "snakefile", "workflow/Snakefile", "workflow/snakefil
 PROFILE = "executor: local\ncores: 2\n"
 SERVED_PROFILE = f"{PROFILE}logger: [snakeway]\n"
 NOT_OUTPUTS = {"expected-results", ".snakemake", ".snakeway", "__pycache__", ".snakemake_timestamp"}
-LIMIT_S = 400  # the longest folder has 100 jobs that each start a snakemake: two minutes and a half on two cores
-_NO_END = -1  # instead of an exit code
+LIMIT_S = 400  # the longest folder, 100 jobs that each start a snakemake, took about 200 s beside other work
 AGAIN = 4  # bare runs that show whether bare snakemake differs from itself
 _FINISHED = re.compile(r"^Finished jobid: \d+ \(Rule: (.*)\)$", re.MULTILINE)
 
@@ -89,9 +88,9 @@ class Bench:
                 stdout=file, stderr=file, start_new_session=True,
             )  # fmt: skip
             try:
-                code = process.wait(LIMIT_S)
+                code: int | None = process.wait(LIMIT_S)
             except subprocess.TimeoutExpired:
-                code = _NO_END
+                code = None
             finally:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)  # whatever it left running
@@ -99,7 +98,7 @@ class Bench:
         # A workflow may call snakemake itself: the oldest log is that of the outer one.
         new = sorted(set(logs.glob("*.log")) - before)
         done = Counter(_FINISHED.findall(new[0].read_text(errors="replace"))) if new else {}
-        return Result(code == 0, dict(_files(directory)), dict(done), f"exit code {code}", no_end=code == _NO_END)
+        return Result(code == 0, dict(_files(directory)), dict(done), f"exit code {code}", no_end=code is None)
 
     def served(self, name: str) -> Times:
         """Run the workflow through the API."""

@@ -29,10 +29,28 @@ EVENTS = [
 ]
 
 
+@pytest.fixture(autouse=True)
+def nothing_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process of the attempts is this one: nothing of it is looked for, and killed."""
+    monkeypatch.setattr(watch, "kill_left_behind", lambda *_: 0)
+
+
 def write_events(directory: AttemptDirectory, first: int, behind: int) -> None:
     with directory.events.open("a") as file:
         for number in range(first, behind):
             file.write(json.dumps({"seq": number, "t": 1.0 + number, **EVENTS[number]}) + "\n")
+
+
+def write_exit(
+    attempt: AttemptRow,
+    directory: AttemptDirectory,
+    step: str,
+    *,
+    exit_code: int | None = None,
+    signal: int | None = None,
+) -> None:
+    ended = {"attempt_id": attempt.id, "step": step, "exit_code": exit_code, "signal": signal, "ended_at": 9.0}
+    directory.exit.write_text(json.dumps(ended))
 
 
 def held(
@@ -59,12 +77,10 @@ def test_what_was_written_while_it_was_looked_at_is_taken_in_before_the_end(
 
     def ends_just_now(*_: object) -> Liveness:
         write_events(directory, 2, len(EVENTS))
-        ended = {"attempt_id": attempt.id, "step": "run", "exit_code": 0, "signal": None, "ended_at": 9.0}
-        directory.exit.write_text(json.dumps(ended))
+        write_exit(attempt, directory, "run", exit_code=0)
         return Liveness.DEAD
 
     monkeypatch.setattr(watch, "tell", ends_just_now)
-    monkeypatch.setattr(watch, "kill_left_behind", lambda *_: 0)
     watching = watch.Watch(store, settings, attempt, diagnosis_for("local"), None)
     seen = watching.look(attempt, now(), stop_requested=False)
     assert seen.ended
@@ -83,14 +99,12 @@ def test_a_chunk_that_cannot_be_taken_in_is_passed_over(
     settings = Settings(data_dir=tmp_path)
     attempt, directory = held(store, add_run, settings)
     write_events(directory, 0, len(EVENTS))
-    ended = {"attempt_id": attempt.id, "step": "run", "exit_code": 0, "signal": None, "ended_at": 9.0}
-    directory.exit.write_text(json.dumps(ended))
+    write_exit(attempt, directory, "run", exit_code=0)
 
     def a_bug(*_: object) -> None:
         raise ValueError("nobody thought of this")
 
     monkeypatch.setattr(watch.intake, "take", a_bug)
-    monkeypatch.setattr(watch, "kill_left_behind", lambda *_: 0)
     watching = watch.Watch(store, settings, attempt, diagnosis_for("local"), None)
     assert watching.look(attempt, now(), stop_requested=False).ended
     with store.read() as tx:
@@ -107,10 +121,8 @@ def test_what_a_dry_run_died_of_survives_a_database_that_does_not_answer_at_firs
     message = 'LockException in file "/x/Snakefile", line 3:\nError: Directory cannot be locked.'
     error = {"seq": 0, "t": 1.0, "type": "error", "exception": "LockException", "message": message}
     directory.plan.write_text(json.dumps(error) + "\n")
-    ended = {"attempt_id": attempt.id, "step": "plan", "exit_code": 1, "signal": None, "ended_at": 9.0}
-    directory.exit.write_text(json.dumps(ended))
+    write_exit(attempt, directory, "plan", exit_code=1)
     watching = watch.Watch(store, settings, attempt, diagnosis_for("local"), None)
-    monkeypatch.setattr(watch, "kill_left_behind", lambda *_: 0)
     with monkeypatch.context() as busy:
         busy.setattr(watch.attempts, "note", Mock(side_effect=Unavailable("the database is locked")))
         with pytest.raises(Unavailable):
@@ -136,9 +148,7 @@ def test_a_lost_dry_run_suggests_nothing_that_would_be_done_for_real(
 ) -> None:
     settings = Settings(data_dir=tmp_path)
     attempt, directory = held(store, add_run, settings, dry_run=dry_run)
-    ended = {"attempt_id": attempt.id, "step": "plan", "exit_code": None, "signal": 9, "ended_at": 9.0}
-    directory.exit.write_text(json.dumps(ended))
-    monkeypatch.setattr(watch, "kill_left_behind", lambda *_: 0)
+    write_exit(attempt, directory, "plan", signal=9)
     watching = watch.Watch(store, settings, attempt, diagnosis_for("local"), None)
     assert watching.look(attempt, now(), stop_requested=False).ended
     with store.read() as tx:

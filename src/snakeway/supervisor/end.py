@@ -60,15 +60,16 @@ def end(
         error = gate_rules.sentence([(gate.name, gate.state, gate.decided_by, gate.comment) for gate in asked])
     elif not refused:
         error, failure = _why(current, state, exit_, failed, crash)
+    # A suggestion would be carried out for real.
+    failure = {**failure, "suggestion": None} if failure and current.dry_run else failure
     values: dict[str, Any] = {
         "ended_at": ended_at,
         "exit_code": exit_.exit_code if exit_ else None,
         "exit_signal": exit_.signal if exit_ else None,
         "error": " ".join([error, *_left(state, cancelled)]) if error else None,
-        "failure": {**failure, "suggestion": None} if failure and current.dry_run else failure,
+        "failure": failure,
         "gates_only": gates_only,
-        # One for a dry run would be carried out for real.
-        "suggestion": None if current.dry_run else _suggestion(state, failure, failed),
+        "suggestion": _suggestion(state, failure, failed),
         "jobs_done": jobs.count(tx, attempt.id, job_rules.JobState.SUCCEEDED),
         "jobs_failed": jobs.count(tx, attempt.id, job_rules.JobState.FAILED),
         "lease_expires_at": None,
