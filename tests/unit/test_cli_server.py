@@ -12,6 +12,7 @@ import uvicorn
 
 from snakeway import bootstrap, cli
 from snakeway.errors import SnakewayError, StoreBusy, StoreOutdated
+from snakeway.listening import listening
 from snakeway.settings import Settings
 
 Call = Callable[..., tuple[int, str, str]]
@@ -150,7 +151,7 @@ def test_a_host_that_is_none(host: str, call: Call, monkeypatch: pytest.MonkeyPa
 
 def test_answers_are_sent_at_once() -> None:
     with (
-        bootstrap._listening("127.0.0.1", 0) as [listener],
+        listening("127.0.0.1", 0) as [listener],
         socket.create_connection(listener.getsockname()),
         listener.accept()[0] as accepted,
     ):
