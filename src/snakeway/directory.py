@@ -11,7 +11,7 @@
         plan.ndjson               events of the dry run                         logger plugin
         events.ndjson             events                                        logger plugin
         snakemake.log             output of snakemake                           snakemake
-        exit.json                 how it ended; nothing else ends an attempt    shim
+        exit.json                 how it ended; missing if the shim was killed  shim
 
 Every JSON file is written whole to another name and renamed, so a reader sees all of it or nothing; but for the claim,
 which is created under its name so that it can be created once only. process.json and exit.json name their attempt: what

@@ -219,7 +219,9 @@ class Settings(BaseSettings):
     plan_wait_s: float = Field(
         20, ge=0, description="Longest time a re-run request waits for its dry run before it answers without."
     )
-    database_wait_s: float = Field(10, gt=0, description="Longest wait for a locked database or a free connection.")
+    database_wait_s: float = Field(
+        10, gt=0, description="Longest wait for a locked database or a free connection, each time one is needed."
+    )
     webhooks: Annotated[list[Webhook], AfterValidator(_different_urls)] = Field(
         [],
         description="Addresses that are told of every run: objects with url, and optionally secret and states.",
