@@ -253,7 +253,8 @@ def test_a_snakemake_inside_a_job_records_a_run_of_its_own(tmp_path: Path) -> No
 
 
 def test_an_interrupted_run_still_ends(tmp_path: Path) -> None:
-    (tmp_path / "Snakefile").write_text('rule all:\n    output: "x"\n    shell: "sleep 600"\n')
+    waits = "import time; open('begun', 'x'); time.sleep(600)"
+    (tmp_path / "Snakefile").write_text(f"rule all:\n    output: 'x'\n    shell: r'''python3 -c \"{waits}\"'''\n")
     file = tmp_path / "events"
     process = subprocess.Popen(
         command("--cores", "1"),
@@ -265,6 +266,8 @@ def test_an_interrupted_run_still_ends(tmp_path: Path) -> None:
     )
     try:
         wait_until(lambda: bool(events_in(file, "job")), timeout_s=60, what="the job's event")
+        # A signal between fork and exec of its shell is lost on a job, and any snakemake waits for that job then.
+        wait_until((tmp_path / "begun").exists, timeout_s=30, what="the job's process")
         os.killpg(process.pid, signal.SIGINT)
         assert process.wait(30) == 1
     finally:

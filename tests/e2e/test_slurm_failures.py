@@ -71,7 +71,11 @@ def test_what_goes_wrong_in_the_job_itself(slurm_server: StartServer, workflows:
     run = server.end_of(run_id, timeout_s=180)
     assert run["state"] == "failed"
     failures = {job["rule"]: job["failure"] for job in server.jobs(run_id, state="failed")}
-    told = {rule: (failure["kind"], failure["exit_code"], failure["suggestion"]) for rule, failure in failures.items()}
+    # Slurm kills one process after the other; the job's snakemake may live long enough to say how its shell ended.
+    assert failures["memory"].pop("exit_code") in (None, 137)
+    told = {
+        rule: (failure["kind"], failure.get("exit_code"), failure["suggestion"]) for rule, failure in failures.items()
+    }
     more = {"set_resources": {"memory": {"mem_mb": 600}}}
     assert told == {
         "memory": ("out_of_memory", None, more),
