@@ -11,6 +11,7 @@
         plan.ndjson               events of the dry run                         logger plugin
         events.ndjson             events                                        logger plugin
         snakemake.log             output of snakemake                           snakemake
+        exit.json.room            keeps room on the disk for exit.json          shim, while it lives
         exit.json                 how it ended; missing if the shim was killed  shim
 
 Every JSON file is written whole to another name and renamed, so a reader sees all of it or nothing; but for the claim,
@@ -30,6 +31,8 @@ from typing import Any
 
 from snakeway.errors import InvalidWorkflow
 from snakeway.wire import EVENTS_FILE, STATE_FOLDER
+
+_ROOM_BYTES = 4096  # a block of most file systems
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +134,10 @@ class AttemptDirectory:
     def exit(self) -> Path:
         return self.path / "exit.json"
 
+    @property
+    def exit_room(self) -> Path:
+        return self.path / "exit.json.room"
+
 
 def run_directory(data_dir: Path, run_id: str) -> RunDirectory:
     """Return where a run lives. ``run_id`` is an id of ours, so it is a plain name."""
@@ -156,18 +163,49 @@ def write_json(path: Path, value: Any, *, sync: bool = False) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     # Not a link or pipe that a job has left there.
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    with os.fdopen(os.open(temporary, flags, 0o660), "w") as file:
-        json.dump(value, file)
-        if sync:
-            file.flush()
-            os.fsync(file.fileno())
-    temporary.replace(path)
+    try:
+        with os.fdopen(os.open(temporary, flags, 0o660), "w") as file:
+            json.dump(value, file)
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
     if sync:
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        _sync_folder(path.parent)
+
+
+def keep_room(path: Path) -> None:
+    """Take room on the disk for a small file, which :func:`write_json_in_room` fills. Raises OSError."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o660)
+    try:
+        os.posix_fallocate(fd, 0, _ROOM_BYTES)
+    finally:
+        os.close(fd)
+
+
+def write_json_in_room(path: Path, room: Path, value: Any) -> None:
+    """Write a file whole or not at all, in the room kept for it: also on a full disk. Raises OSError."""
+    content = json.dumps(value).encode()
+    fd = os.open(room, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        os.write(fd, content)
+        os.ftruncate(fd, len(content))
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+    room.replace(path)
+    _sync_folder(path.parent)
+
+
+def _sync_folder(path: Path) -> None:
+    folder = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.conftest import StartServer
+from tests.support.disk import small_disk
 from tests.support.server import Server
 
 GOOD = 'rule all:\n    output: "out.txt"\n    shell: "touch {output}"\n'
@@ -104,6 +105,29 @@ def test_no_room_for_events_does_not_stop_the_run_and_is_said(
     log = server.request("GET", f"/runs/{run_id}/log").text
     assert run["state"] == "succeeded"
     assert os.strerror(errno.ENOSPC) in log
+
+
+def test_a_full_disk_fails_the_run_with_the_reason_and_what_is_done_is_kept(
+    start_server: StartServer, workflows: Callable[..., Path], tmp_path: Path
+) -> None:
+    fills = 'rule all:\n    input: "first.txt"\n    output: "out.txt"\n'
+    fills += '    shell: "test -e ../../once || cat /dev/zero > ../../fill || true; touch {output}"\n'
+    fills += 'rule first:\n    output: "first.txt"\n    shell: "echo done > {output}"\n'
+    with small_disk(tmp_path / "disk", "16m") as disk:
+        database = {"SNAKEWAY_DATABASE_URL": f"sqlite:///{tmp_path / 'snakeway.db'}"}
+        server = start_server(data_dir=disk / "data", workflows_dir=workflows(fills=fills), settings=database)
+        run_id = server.submit("fills")
+        run = server.end_of(run_id)
+        assert run["state"] == "failed"
+        assert "no space" in run["error"].lower()
+        log = server.request("GET", f"/runs/{run_id}/log").text
+        assert "snakeway/supervisor" not in log  # no traceback of ours
+        (disk / "data/fill").unlink()
+        (disk / "data/once").touch()
+        assert server.request("POST", f"/runs/{run_id}/rerun", json={}).status_code == 202
+        assert server.end_of(run_id)["state"] == "succeeded"
+        assert [job["rule"] for job in server.get(f"/runs/{run_id}/jobs", attempt=2)["items"]] == ["all"]
+        server.stop()
 
 
 def test_a_run_that_cannot_be_prepared_fails_with_the_reason(

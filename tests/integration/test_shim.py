@@ -1,16 +1,19 @@
 """The shim with real processes in the place of snakemake: claims, steps, ends."""
 
+import errno
 import json
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from snakeway.directory import AttemptDirectory, read_json, write_json
+from tests.support.disk import small_disk
 from tests.support.waiting import wait_until
 
 SHIM = "import sys; from snakeway.supervisor import shim; shim.detach(sys.argv[1])"
@@ -22,6 +25,15 @@ def attempt(tmp_path: Path) -> AttemptDirectory:
     directory = AttemptDirectory(tmp_path / ".snakeway/attempts/1")
     directory.path.mkdir(parents=True)
     return directory
+
+
+@pytest.fixture
+def full_disk(tmp_path: Path) -> Iterator[AttemptDirectory]:
+    """The directory of an attempt on a disk that is soon full."""
+    with small_disk(tmp_path / "disk", "256k") as disk:
+        directory = AttemptDirectory(disk / ".snakeway/attempts/1")
+        directory.path.mkdir(parents=True)
+        yield directory
 
 
 def order(attempt: AttemptDirectory, *steps: tuple[str, str], program: str = "bash") -> None:
@@ -116,3 +128,22 @@ def test_files_are_whole_or_not_there(tmp_path: Path) -> None:
     write_json(path, {"a": 1}, sync=True)
     assert json.loads(path.read_text()) == {"a": 1}
     assert [found.name for found in tmp_path.iterdir()] == ["value.json"]
+
+
+def test_the_end_is_told_on_a_full_disk(full_disk: AttemptDirectory) -> None:
+    order(full_disk, ("plan", "exit 0"), ("run", "cat /dev/zero > fill; exit 1"))
+    start(full_disk)
+    end = ended(full_disk)
+    assert (end["step"], end["exit_code"], end["unwritten"]) == ("run", 1, os.strerror(errno.ENOSPC))
+    assert "Traceback" not in full_disk.log.read_text()
+    assert not [found for found in full_disk.path.iterdir() if found.name.startswith((".", "exit.json."))]
+
+
+def test_an_end_that_cannot_be_told_says_so_in_the_log(full_disk: AttemptDirectory) -> None:
+    room = full_disk.exit_room
+    order(full_disk, ("run", f"rm {room}; echo begun; cat /dev/zero > fill; exit 1"))
+    start(full_disk)
+    last = f"cannot write {full_disk.exit}: "
+    log = wait_until(lambda: (said := full_disk.log.read_text()).find(last) >= 0 and said, timeout_s=30, what="the log")
+    assert "Traceback" not in log
+    assert not full_disk.exit.exists()

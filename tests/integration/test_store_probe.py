@@ -1,5 +1,6 @@
 """The look whether a database takes changes: what it finds, and that it leaves no trace."""
 
+import contextlib
 import resource
 import sqlite3
 import subprocess
@@ -14,6 +15,7 @@ from sqlalchemy import event, text
 
 from snakeway.errors import StoreBroken, StoreBusy
 from snakeway.store import Store, database
+from tests.support.disk import small_disk
 
 
 @pytest.fixture
@@ -165,6 +167,23 @@ def test_too_many_open_files_break_no_database(store: Store) -> None:
             store.probe()
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+def test_a_full_disk_is_told_with_what_to_do(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", "2m") as disk:
+        store = Store(f"sqlite:///{disk / 'snakeway.db'}")
+        store.migrate()
+        with contextlib.suppress(OSError), (disk / "fill").open("wb") as fill:
+            while True:
+                fill.write(bytes(4096))
+        with (
+            pytest.raises(StoreBusy, match=r"disk/snakeway\.db has no room \(.*full\); make room"),
+            store.write() as tx,
+        ):
+            tx.connection().execute(text("CREATE TABLE big AS SELECT zeroblob(1000000) AS content"))
+        (disk / "fill").unlink()
+        store.probe()
+        store.close()
 
 
 def test_a_postgres_that_only_reads_is_not_enough(postgres_url: str) -> None:

@@ -1,6 +1,7 @@
 """One look at an attempt whose process ends while it is looked at."""
 
 import dataclasses
+import errno
 import json
 import os
 from datetime import timedelta
@@ -12,6 +13,7 @@ import pytest
 from snakeway.directory import AttemptDirectory, run_directory
 from snakeway.errors import Unavailable
 from snakeway.model.attempt import AttemptReason, AttemptState
+from snakeway.model.failure import FailureKind
 from snakeway.model.job import Job, JobState
 from snakeway.rows import AttemptRow, now
 from snakeway.settings import Settings
@@ -48,9 +50,10 @@ def write_exit(
     *,
     exit_code: int | None = None,
     signal: int | None = None,
+    **more: object,
 ) -> None:
     ended = {"attempt_id": attempt.id, "step": step, "exit_code": exit_code, "signal": signal, "ended_at": 9.0}
-    directory.exit.write_text(json.dumps(ended))
+    directory.exit.write_text(json.dumps(ended | more))
 
 
 def held(
@@ -135,6 +138,29 @@ def test_what_a_dry_run_died_of_survives_a_database_that_does_not_answer_at_firs
     assert (found.state, found.failure["kind"], found.failure["line"]) == (AttemptState.FAILED, "locked", 3)
     assert found.error == found.failure["summary"]
     assert found.suggestion is None  # it would be carried out for real
+
+
+@pytest.mark.parametrize(
+    ("errno_", "kind"),
+    [(errno.ENOSPC, FailureKind.NO_SPACE), (errno.EDQUOT, FailureKind.NO_SPACE), (errno.EIO, FailureKind.UNKNOWN)],
+)
+def test_an_end_whose_record_could_not_be_written_whole_has_failed_for_that(
+    errno_: int, kind: FailureKind, store: Store, add_run: AddRun, tmp_path: Path
+) -> None:
+    settings = Settings(data_dir=tmp_path)
+    attempt, directory = held(store, add_run, settings)
+    write_events(directory, 0, 2)
+    write_exit(attempt, directory, "run", exit_code=1, unwritten=os.strerror(errno_))
+    watching = watch.Watch(store, settings, attempt, diagnosis_for("local"), None)
+    assert watching.look(attempt, now(), stop_requested=False).ended
+    with store.read() as tx:
+        found = attempts.get(tx, attempt.id)
+        job = jobs.load(tx, attempt.id, {0})[0]
+    assert found is not None
+    assert found.failure is not None
+    said = f"Nothing more could be written in the run's directory ({os.strerror(errno_)}); correct that, and re-run."
+    assert (found.state, found.error, found.failure["kind"]) == (AttemptState.FAILED, said, kind)
+    assert (found.suggestion, job.state) == (None, JobState.LOST)
 
 
 @pytest.mark.parametrize(("dry_run", "suggestion"), [(False, {}), (True, None)])

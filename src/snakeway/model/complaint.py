@@ -65,9 +65,11 @@ _SETTING = re.compile(
     r"(?: \(or environment variable (?P<variable>\w{1,100})\))?"
 )
 _STORED = re.compile(r"\w+://\S+|\(storage\)|retrieve from storage")
+_NO_SPACE_WORDS = r"No space left on device|Disk quota exceeded"
+_NO_SPACE = re.compile(rf"^.*(?:{_NO_SPACE_WORDS}).*$", re.M)
 # Snakemake puts many reasons into one WorkflowError; the words that tell them apart.
 _WORDS: tuple[tuple[FailureKind, re.Pattern[str]], ...] = (
-    (_K.NO_SPACE, re.compile(r"No space left on device|Disk quota exceeded")),
+    (_K.NO_SPACE, re.compile(_NO_SPACE_WORDS)),
     (_K.LOCKED, re.compile(r"Directory cannot be locked|Unable to lock directory")),
     (
         _K.INVALID_TARGET,
@@ -122,14 +124,17 @@ def diagnose(exception: str, message: str, storage: StorageTrouble | None = None
 
 
 def of_log(text: str) -> Failure | None:
-    """Judge a snakemake that died of telling an exception, by the end of its log; None if it is not that; pure.
+    """Judge a snakemake whose events tell nothing by the end of its log; None if that tells nothing either; pure.
+
+    On a full disk events are lost; what is left is what somebody said of it in the log.
 
     Snakemake (9.27, `print_exception`) raises KeyError for a mistake in the first lines of a Snakefile, because it
     knows no place of them yet. So no event tells of the mistake; Python's traceback does, as the exception before.
     """
     told, separator, after = text.rpartition("During handling of the above exception")
     if not separator or "print_exception" not in after:
-        return None
+        full = _NO_SPACE.search(text)
+        return Failure(FailureKind.NO_SPACE, full[0].strip()[:_LONGEST_SUMMARY]) if full else None
     causes = list(_CAUSE.finditer(told))
     if not causes:
         return None

@@ -1,6 +1,7 @@
 """Engine, transactions and schema of the database: SQLite (one machine) or Postgres (shared), one code path."""
 
 import os
+import re
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
@@ -30,6 +31,7 @@ SUBSCRIPTIONS = "snakeway_subscriptions"  # in a transaction's info: who is told
 _WRITES = "snakeway_writes"
 _POOL_SIZE = 20
 _PROBE_S = 1.0
+_FULL = re.compile(r"disk is full|No space left|[Dd]isk quota exceeded")  # SQLite's words, and those of systems
 # Beginnings of the names of SQLite's errors that waiting does not mend.
 _BROKEN = ("SQLITE_NOTADB", "SQLITE_CORRUPT", "SQLITE_READONLY")
 
@@ -231,9 +233,11 @@ def _explained(url: URL) -> Iterator[None]:
             ) from error
         if not isinstance(error, (OperationalError, InterfaceError)):
             raise
-        raise StoreBusy(
-            f"the {url.get_backend_name()} database does not answer ({_first_line(error)}); try again in a moment"
-        ) from error
+        name, said = url.get_backend_name(), _first_line(error)
+        if _FULL.search(said):
+            file = f" {url.database}" if name == "sqlite" else ""
+            raise StoreBusy(f"the {name} database{file} has no room ({said}); make room on its disk") from error
+        raise StoreBusy(f"the {name} database does not answer ({said}); try again in a moment") from error
 
 
 def _first_line(error: DBAPIError) -> str:

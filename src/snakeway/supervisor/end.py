@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from snakeway.model import complaint
 from snakeway.model import failure as failures
 from snakeway.model import gate as gate_rules
 from snakeway.model import job as job_rules
@@ -15,6 +16,7 @@ from snakeway.store import Transaction, attempts, gates, jobs, runs, usage
 
 _SENTENCE_LENGTH = 1000
 _LEFT = "Jobs that it left in the scheduler, and that were cancelled there: {}."
+_UNWRITTEN = "Nothing more could be written in the run's directory ({}); correct that, and re-run."
 _NOTHING_LEFT = "No job of it is left in the scheduler."
 
 
@@ -131,6 +133,11 @@ def _why(
             said = f"The snakemake process {how}."
             kind = FailureKind.SIGNAL if number else FailureKind.UNKNOWN
             return said, Failure(kind, said, signal=number, host=attempt.host, suggestion={}).to_json()
+    if exit_ is not None and exit_.unwritten is not None:  # the record lacks what was written last
+        said = _UNWRITTEN.format(exit_.unwritten)
+        kind = complaint.diagnose("OSError", exit_.unwritten).kind
+        of_jobs = [job_rules.sentence(failed, attempt.jobs_total)] if failed else []
+        return " ".join([*of_jobs, said]), Failure(kind, said, host=attempt.host).to_json()
     if failed:
         return job_rules.sentence(failed, attempt.jobs_total), None
     if attempt.failure:
@@ -156,4 +163,6 @@ def exit_from_json(data: dict[str, Any]) -> Exit | None:
     code, number = data.get("exit_code"), data.get("signal")
     if not (isinstance(step, str) and isinstance(ended_at, float) and isinstance(code, int | None)):
         return None
-    return Exit(step, code, number if isinstance(number, int) else None, ended_at)
+    unwritten = data.get("unwritten")
+    said = unwritten[:_SENTENCE_LENGTH] if isinstance(unwritten, str) else None
+    return Exit(step, code, number if isinstance(number, int) else None, ended_at, said)

@@ -7,7 +7,8 @@ It outlives every supervisor. It does almost nothing, so that it can go wrong al
     2. steps   unlock, plan, run: each a child in a process group of its own, so that a signal to the group reaches
                snakemake and its jobs but not the shim.
     3. stop    once the file ``stop`` exists, the stop ladder: SIGINT to the group, then SIGKILL.
-    4. end     what is left of the group is killed, exit.json is written and synced.
+    4. end     what is left of the group is killed, exit.json is written and synced; on a full disk in the room that was
+               kept for it since the claim.
 
 Killed at any point it leaves no exit.json; the supervisor then finds it dead and the attempt lost.
 """
@@ -29,7 +30,7 @@ from typing import Any, NoReturn
 
 from setproctitle import setproctitle
 
-from snakeway.directory import AttemptDirectory, read_json, write_json
+from snakeway.directory import AttemptDirectory, keep_room, read_json, write_json, write_json_in_room
 from snakeway.model.attempt import Exit
 from snakeway.model.job import SHELL_SIGNAL_BASE
 from snakeway.supervisor.process import identify
@@ -100,8 +101,29 @@ def main(attempt: AttemptDirectory, finish: Finish | None = None) -> int:
     if finish is not None:
         with contextlib.suppress(OSError):
             finish(Path(command["directory"]))
-    write_json(attempt.exit, {"attempt_id": command["attempt_id"], **asdict(end)}, sync=True)
+    return _write_end(attempt, command["attempt_id"], end)
+
+
+def _write_end(attempt: AttemptDirectory, attempt_id: str, end: Exit) -> int:
+    """Write exit.json; returns 0, or 1 if there was no way to, and the attempt is lost."""
+    document = {"attempt_id": attempt_id, **asdict(end)}
+    try:
+        write_json(attempt.exit, document, sync=True)
+    except OSError as error:
+        try:
+            write_json_in_room(attempt.exit, attempt.exit_room, {**document, "unwritten": error.strerror or str(error)})
+        except OSError as again:
+            _say(f"cannot write {attempt.exit}: {again.strerror}\n")
+            return 1
+    with contextlib.suppress(OSError):
+        attempt.exit_room.unlink(missing_ok=True)
     return 0
+
+
+def _say(line: str) -> None:
+    """Write to the attempt's log, if it can be written to."""
+    with contextlib.suppress(OSError):
+        os.write(2, line.encode())
 
 
 def _claim(attempt: AttemptDirectory, attempt_id: str) -> int | None:
@@ -117,6 +139,8 @@ def _claim(attempt: AttemptDirectory, attempt_id: str) -> int | None:
     os.write(fd, json.dumps({"attempt_id": attempt_id, "shim": asdict(identify(os.getpid()))}).encode())
     os.fsync(fd)
     os.close(fd)
+    with contextlib.suppress(OSError):  # then the end may not be told on a disk that is full by then
+        keep_room(attempt.exit_room)
     return lock
 
 
@@ -133,7 +157,8 @@ def _run(attempt: AttemptDirectory, step: Step, program: str | None, lock: int, 
     claim: dict[str, Any] = read_json(attempt.process) or {}
     claim["child"] = asdict(identify(pid))  # a zombie at worst: nobody else waits for it
     claim["step"] = step.name
-    write_json(attempt.process, claim)
+    with contextlib.suppress(OSError):  # a full disk: the claim stays as it is, and the step goes on
+        write_json(attempt.process, claim)
     status = _wait(pid, attempt.stop, graces)
     # Jobs that a killed snakemake left running would write into files that the next attempt makes anew.
     with contextlib.suppress(ProcessLookupError, PermissionError):
