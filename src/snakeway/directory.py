@@ -10,15 +10,17 @@
         stop                      exists once somebody wants the attempt to end supervisor
         plan.ndjson               events of the dry run                         logger plugin
         events.ndjson             events                                        logger plugin
-        snakemake.log             output of snakemake                           snakemake
-        exit.json.room            keeps room on the disk for exit.json          shim, while it lives
-        exit.json                 how it ended; missing if the shim was killed  shim
+        snakemake.log             output of snakemake                           snakemake, shim
+        exit.json.room            keeps room on the disk for exit.json          shim
+        exit.json                 how it ended                                  shim
 
 Every JSON file is written whole to another name and renamed, so a reader sees all of it or nothing; but for the claim,
 which is created under its name so that it can be created once only. process.json and exit.json name their attempt: what
 a restored backup left there under the same number is another's.
 """
 
+import contextlib
+import errno
 import json
 import os
 import secrets
@@ -171,7 +173,8 @@ def write_json(path: Path, value: Any, *, sync: bool = False) -> None:
                 os.fsync(file.fileno())
         temporary.replace(path)
     except OSError:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
         raise
     if sync:
         _sync_folder(path.parent)
@@ -191,13 +194,15 @@ def write_json_in_room(path: Path, room: Path, value: Any) -> None:
     content = json.dumps(value).encode()
     fd = os.open(room, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        os.write(fd, content)
+        if os.write(fd, content) != len(content):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         os.ftruncate(fd, len(content))
         os.fsync(fd)
     finally:
         os.close(fd)
     room.replace(path)
-    _sync_folder(path.parent)
+    with contextlib.suppress(OSError):  # it is there, and on a disk in this state that is all there is to have
+        _sync_folder(path.parent)
 
 
 def _sync_folder(path: Path) -> None:

@@ -305,7 +305,7 @@ class Unavailable(SnakewayError):
 
 
 class StoreBusy(Unavailable):
-    """The database is locked or unreachable."""
+    """The database is locked, unreachable or out of room."""
 
     code = "store_busy"
     title = "The database does not answer"

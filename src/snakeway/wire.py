@@ -32,6 +32,7 @@ address there, such as s3://BUCKET/KEY, wherever snakemake has its copy.
     attempt_ended     lost (events that could not be written)
 """
 
+import contextlib
 import json
 import math
 import os
@@ -117,8 +118,8 @@ class EventType(StrEnum):
 class EventWriter:
     """Appends events to a file, from any thread. Trouble is counted, said once through ``complain``, and never raised.
 
-    Each event is one ``write`` of one line, so a crash leaves at most one broken line, at the end. After a failed
-    write the next event begins with a newline, so that the broken line cannot swallow it.
+    Each event is one ``write`` of one line (two where a disk's room ends), so a crash leaves at most one broken line,
+    at the end. After a failed write the next event begins with a newline, so that the broken line cannot swallow it.
     """
 
     def __init__(self, path: Path, complain: "Complain") -> None:
@@ -152,6 +153,8 @@ class EventWriter:
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         written = os.write(self._fd, data)
+        if written != len(data):  # the disk is full, as the next call says, or there is room again
+            written += os.write(self._fd, data[written:])
         if written != len(data):
             raise OSError(f"wrote {written} of {len(data)} bytes")
 
@@ -172,7 +175,8 @@ class Complain:
     def __call__(self, text: str) -> None:
         if not self._said:
             self._said = True
-            os.write(2, f"{self._prefix}{text}\n".encode(errors="replace"))
+            with contextlib.suppress(OSError):  # to a full disk, say
+                os.write(2, f"{self._prefix}{text}\n".encode(errors="replace"))
 
 
 def read_events(path: Path, offset: int, max_bytes: int, root: Path | None = None) -> tuple[list[Event], int]:

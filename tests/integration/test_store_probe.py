@@ -182,7 +182,8 @@ def test_a_full_disk_is_told_with_what_to_do(tmp_path: Path) -> None:
         ):
             tx.connection().execute(text("CREATE TABLE big AS SELECT zeroblob(1000000) AS content"))
         (disk / "fill").unlink()
-        store.probe()
+        with store.write() as tx:
+            tx.connection().execute(text("CREATE TABLE big AS SELECT zeroblob(1000000) AS content"))
         store.close()
 
 

@@ -13,7 +13,7 @@ import pytest
 from snakeway.directory import AttemptDirectory, run_directory
 from snakeway.errors import Unavailable
 from snakeway.model.attempt import AttemptReason, AttemptState
-from snakeway.model.failure import FailureKind
+from snakeway.model.failure import Failure, FailureKind
 from snakeway.model.job import Job, JobState
 from snakeway.rows import AttemptRow, now
 from snakeway.settings import Settings
@@ -142,7 +142,7 @@ def test_what_a_dry_run_died_of_survives_a_database_that_does_not_answer_at_firs
 
 @pytest.mark.parametrize(
     ("errno_", "kind"),
-    [(errno.ENOSPC, FailureKind.NO_SPACE), (errno.EDQUOT, FailureKind.NO_SPACE), (errno.EIO, FailureKind.UNKNOWN)],
+    [(errno.ENOSPC, FailureKind.NO_SPACE), (errno.EDQUOT, FailureKind.NO_SPACE), (errno.EINVAL, FailureKind.UNKNOWN)],
 )
 def test_an_end_whose_record_could_not_be_written_whole_has_failed_for_that(
     errno_: int, kind: FailureKind, store: Store, add_run: AddRun, tmp_path: Path
@@ -150,7 +150,7 @@ def test_an_end_whose_record_could_not_be_written_whole_has_failed_for_that(
     settings = Settings(data_dir=tmp_path)
     attempt, directory = held(store, add_run, settings)
     write_events(directory, 0, 2)
-    write_exit(attempt, directory, "run", exit_code=1, unwritten=os.strerror(errno_))
+    write_exit(attempt, directory, "run", exit_code=1, write_error=os.strerror(errno_))
     watching = watch.Watch(store, settings, attempt, diagnosis_for("local"), None)
     assert watching.look(attempt, now(), stop_requested=False).ended
     with store.read() as tx:
@@ -161,6 +161,24 @@ def test_an_end_whose_record_could_not_be_written_whole_has_failed_for_that(
     said = f"Nothing more could be written in the run's directory ({os.strerror(errno_)}); correct that, and re-run."
     assert (found.state, found.error, found.failure["kind"]) == (AttemptState.FAILED, said, kind)
     assert (found.suggestion, job.state) == (None, JobState.LOST)
+
+
+def test_what_an_attempt_failed_for_is_kept_beside_a_record_that_could_not_be_written_whole(
+    store: Store, add_run: AddRun, tmp_path: Path
+) -> None:
+    settings = Settings(data_dir=tmp_path)
+    attempt, directory = held(store, add_run, settings)
+    failure = Failure(FailureKind.INVALID_WORKFLOW, "SyntaxError in line 2.", line=2).to_json()
+    with store.write() as tx:
+        assert attempts.note(tx, attempt.id, "s1", failure=failure)
+    write_exit(attempt, directory, "run", exit_code=1, write_error=os.strerror(errno.ENOSPC))
+    watching = watch.Watch(store, settings, attempt, diagnosis_for("local"), None)
+    assert watching.look(attempt, now(), stop_requested=False).ended
+    with store.read() as tx:
+        found = attempts.get(tx, attempt.id)
+    assert found is not None
+    assert found.failure == failure
+    assert (found.error or "").startswith("SyntaxError in line 2. Nothing more could be written")
 
 
 @pytest.mark.parametrize(("dry_run", "suggestion"), [(False, {}), (True, None)])

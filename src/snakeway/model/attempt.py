@@ -65,7 +65,7 @@ class Exit:
     exit_code: int | None  # None when a signal ended it
     signal: int | None
     ended_at: float  # seconds since the epoch
-    unwritten: str | None = None  # why the record lacks what was written last, in the system's words
+    write_error: str | None = None  # why no file could be written any more, in the system's words
 
 
 def outcome(exit_: Exit | None, *, stop_requested: bool) -> AttemptState:

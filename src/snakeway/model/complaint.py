@@ -123,6 +123,13 @@ def diagnose(exception: str, message: str, storage: StorageTrouble | None = None
     )
 
 
+def of_write_error(words: str, host: str | None) -> Failure:
+    """Judge an attempt at whose end no file could be written any more, from the system's words for that; pure."""
+    full = re.search(_NO_SPACE_WORDS, words)
+    said = f"Nothing more could be written in the run's directory ({words}); correct that, and re-run."
+    return Failure(FailureKind.NO_SPACE if full else FailureKind.UNKNOWN, said, host=host)
+
+
 def of_log(text: str) -> Failure | None:
     """Judge a snakemake whose events tell nothing by the end of its log; None if that tells nothing either; pure.
 
@@ -133,8 +140,8 @@ def of_log(text: str) -> Failure | None:
     """
     told, separator, after = text.rpartition("During handling of the above exception")
     if not separator or "print_exception" not in after:
-        full = _NO_SPACE.search(text)
-        return Failure(FailureKind.NO_SPACE, full[0].strip()[:_LONGEST_SUMMARY]) if full else None
+        said = [line[0].strip() for line in _NO_SPACE.finditer(text)]
+        return Failure(FailureKind.NO_SPACE, said[-1][:_LONGEST_SUMMARY]) if said else None
     causes = list(_CAUSE.finditer(told))
     if not causes:
         return None

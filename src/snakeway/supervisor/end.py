@@ -16,7 +16,6 @@ from snakeway.store import Transaction, attempts, gates, jobs, runs, usage
 
 _SENTENCE_LENGTH = 1000
 _LEFT = "Jobs that it left in the scheduler, and that were cancelled there: {}."
-_UNWRITTEN = "Nothing more could be written in the run's directory ({}); correct that, and re-run."
 _NOTHING_LEFT = "No job of it is left in the scheduler."
 
 
@@ -133,17 +132,17 @@ def _why(
             said = f"The snakemake process {how}."
             kind = FailureKind.SIGNAL if number else FailureKind.UNKNOWN
             return said, Failure(kind, said, signal=number, host=attempt.host, suggestion={}).to_json()
-    if exit_ is not None and exit_.unwritten is not None:  # the record lacks what was written last
-        said = _UNWRITTEN.format(exit_.unwritten)
-        kind = complaint.diagnose("OSError", exit_.unwritten).kind
-        of_jobs = [job_rules.sentence(failed, attempt.jobs_total)] if failed else []
-        return " ".join([*of_jobs, said]), Failure(kind, said, host=attempt.host).to_json()
+    words = exit_.write_error if exit_ else None
+    unwritten = None if words is None else complaint.of_write_error(words, attempt.host)
+    also = "" if unwritten is None else f" {unwritten.summary}"  # what is told before may lack what came last
     if failed:
-        return job_rules.sentence(failed, attempt.jobs_total), None
+        return f"{job_rules.sentence(failed, attempt.jobs_total)}{also}", None
     if attempt.failure:
-        return str(attempt.failure["summary"])[:_SENTENCE_LENGTH], attempt.failure
+        return f"{str(attempt.failure['summary'])[:_SENTENCE_LENGTH]}{also}", attempt.failure
     if crash is not None:
-        return crash.summary, crash.to_json()
+        return f"{crash.summary}{also}", crash.to_json()
+    if unwritten is not None:
+        return unwritten.summary, unwritten.to_json()
     code = exit_.exit_code if exit_ else None
     said = f"snakemake ended with exit code {code} before any job started; see the run's log."
     return said, Failure(FailureKind.UNKNOWN, said, exit_code=code, host=attempt.host).to_json()
@@ -163,6 +162,11 @@ def exit_from_json(data: dict[str, Any]) -> Exit | None:
     code, number = data.get("exit_code"), data.get("signal")
     if not (isinstance(step, str) and isinstance(ended_at, float) and isinstance(code, int | None)):
         return None
-    unwritten = data.get("unwritten")
-    said = unwritten[:_SENTENCE_LENGTH] if isinstance(unwritten, str) else None
-    return Exit(step, code, number if isinstance(number, int) else None, ended_at, said)
+    words = data.get("write_error")
+    return Exit(
+        step,
+        code,
+        number if isinstance(number, int) else None,
+        ended_at,
+        words[:_SENTENCE_LENGTH] if isinstance(words, str) else None,
+    )

@@ -110,10 +110,12 @@ def _write_end(attempt: AttemptDirectory, attempt_id: str, end: Exit) -> int:
     try:
         write_json(attempt.exit, document, sync=True)
     except OSError as error:
+        words = error.strerror or str(error)
         try:
-            write_json_in_room(attempt.exit, attempt.exit_room, {**document, "unwritten": error.strerror or str(error)})
+            if read_json(attempt.exit) != document:  # else only its folder could not be synced
+                write_json_in_room(attempt.exit, attempt.exit_room, {**document, "write_error": words})
         except OSError as again:
-            _say(f"cannot write {attempt.exit}: {again.strerror}\n")
+            _say(f"cannot write {attempt.exit}: {words}; nor in the room kept for it: {again.strerror or again}\n")
             return 1
     with contextlib.suppress(OSError):
         attempt.exit_room.unlink(missing_ok=True)
