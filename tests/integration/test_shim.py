@@ -134,8 +134,12 @@ def test_files_are_whole_or_not_there(tmp_path: Path) -> None:
     assert [found.name for found in tmp_path.iterdir()] == ["value.json"]
 
 
+# Until then the shim replaces a file, and so makes room for another.
+CLAIMED = "until grep -q '\"step\"' .snakeway/attempts/1/process.json; do :; done"
+
+
 def test_the_end_is_told_on_a_full_disk(full_disk: AttemptDirectory) -> None:
-    order(full_disk, ("plan", "cat /dev/zero > fill"), ("run", "exit 1"))
+    order(full_disk, ("plan", f"{CLAIMED}; echo begun; cat /dev/zero > fill"), ("run", "exit 1"))
     start(full_disk)
     end = ended(full_disk)
     assert (end["step"], end["exit_code"], end["write_error"]) == ("run", 1, os.strerror(errno.ENOSPC))
@@ -145,7 +149,7 @@ def test_the_end_is_told_on_a_full_disk(full_disk: AttemptDirectory) -> None:
 
 def test_an_end_that_cannot_be_told_says_so_in_the_log(full_disk: AttemptDirectory) -> None:
     room = full_disk.exit_room
-    order(full_disk, ("run", f"rm {room}; echo begun; cat /dev/zero > fill; exit 1"))
+    order(full_disk, ("run", f"{CLAIMED}; rm {room}; echo begun; cat /dev/zero > fill; exit 1"))
     start(full_disk)
     last = f"cannot write {full_disk.exit}: {os.strerror(errno.ENOSPC)}; nor in the room"
     log = wait_until(lambda: text if last in (text := said(full_disk)) else None, timeout_s=30, what="the log")

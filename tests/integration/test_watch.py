@@ -168,7 +168,7 @@ def test_what_an_attempt_failed_for_is_kept_beside_a_record_that_could_not_be_wr
 ) -> None:
     settings = Settings(data_dir=tmp_path)
     attempt, directory = held(store, add_run, settings)
-    failure = Failure(FailureKind.INVALID_WORKFLOW, "SyntaxError in line 2.", line=2).to_json()
+    failure = Failure(FailureKind.INVALID_WORKFLOW, "SyntaxError in line 2", line=2).to_json()
     with store.write() as tx:
         assert attempts.note(tx, attempt.id, "s1", failure=failure)
     write_exit(attempt, directory, "run", exit_code=1, write_error=os.strerror(errno.ENOSPC))

@@ -66,7 +66,7 @@ _SETTING = re.compile(
 )
 _STORED = re.compile(r"\w+://\S+|\(storage\)|retrieve from storage")
 _NO_SPACE_WORDS = r"No space left on device|Disk quota exceeded"
-_NO_SPACE = re.compile(rf"^.*(?:{_NO_SPACE_WORDS}).*$", re.M)
+_NO_SPACE = re.compile(rf"^(?:snakeway: .*|.*\[Errno \d+\] )(?:{_NO_SPACE_WORDS}).*$", re.M)
 # Snakemake puts many reasons into one WorkflowError; the words that tell them apart.
 _WORDS: tuple[tuple[FailureKind, re.Pattern[str]], ...] = (
     (_K.NO_SPACE, re.compile(_NO_SPACE_WORDS)),

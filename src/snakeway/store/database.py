@@ -236,7 +236,7 @@ def _explained(url: URL) -> Iterator[None]:
         name, said = url.get_backend_name(), _first_line(error)
         if _FULL.search(said):
             file = f" {url.database}" if name == "sqlite" else ""
-            raise StoreBusy(f"the {name} database{file} has no room ({said}); make room on its disk") from error
+            raise StoreBusy(f"the {name} database{file} has no room ({said}); make room for it") from error
         raise StoreBusy(f"the {name} database does not answer ({said}); try again in a moment") from error
 
 

@@ -15,6 +15,7 @@ from snakeway.rows import AttemptRow, RunRow, now
 from snakeway.store import Transaction, attempts, gates, jobs, runs, usage
 
 _SENTENCE_LENGTH = 1000
+_STOPS = ".", "!", "?"
 _LEFT = "Jobs that it left in the scheduler, and that were cancelled there: {}."
 _NOTHING_LEFT = "No job of it is left in the scheduler."
 
@@ -53,7 +54,10 @@ def end(
     failed = jobs.failures(tx, attempt.id)
     asked = gates.asked_by(tx, run.id, attempt.id)
     gates_only = (
-        state is AttemptState.FAILED and bool(asked) and all(kind == FailureKind.REJECTED for _, kind, _ in failed)
+        state is AttemptState.FAILED
+        and bool(asked)
+        and all(kind == FailureKind.REJECTED for _, kind, _ in failed)
+        and (exit_ is None or exit_.write_error is None)  # else why it ended may not be in the record
     )
     error: str | None = refused
     failure = None
@@ -67,7 +71,7 @@ def end(
         "ended_at": ended_at,
         "exit_code": exit_.exit_code if exit_ else None,
         "exit_signal": exit_.signal if exit_ else None,
-        "error": " ".join([error, *_left(state, cancelled)]) if error else None,
+        "error": _sentences(error, *_left(state, cancelled)) if error else None,
         "failure": failure,
         "gates_only": gates_only,
         "suggestion": _suggestion(state, failure, failed),
@@ -103,6 +107,11 @@ def _left(state: AttemptState, cancelled: int | None) -> Iterator[str]:
         yield _NOTHING_LEFT
 
 
+def _sentences(*parts: str) -> str:
+    *before, last = parts
+    return " ".join([*(part if part.endswith(_STOPS) else f"{part}." for part in before), last])
+
+
 def _recover(tx: Transaction, run: RunRow, lost: AttemptRow, max_recoveries: int) -> None:
     earlier = attempts.of_run(tx, run.id)
     states = [attempt.state for attempt in earlier if attempt.dry_run == lost.dry_run]
@@ -120,6 +129,9 @@ def _why(
     attempt: AttemptRow, state: AttemptState, exit_: Exit | None, failed: _FailedJobs, crash: Failure | None
 ) -> tuple[str | None, dict[str, Any] | None]:
     """Return in one or two sentences why the attempt did not succeed, and its failure unless jobs are to blame."""
+    words = exit_.write_error if exit_ else None
+    unwritten = None if words is None else complaint.of_write_error(words, attempt.host)
+    also = [] if unwritten is None else [unwritten.summary]  # what is told before may lack what came last
     match state:
         case AttemptState.SUCCEEDED:
             return None, None
@@ -131,16 +143,15 @@ def _why(
             how = f"was killed by signal {number}" if number else "disappeared without a word"
             said = f"The snakemake process {how}."
             kind = FailureKind.SIGNAL if number else FailureKind.UNKNOWN
-            return said, Failure(kind, said, signal=number, host=attempt.host, suggestion={}).to_json()
-    words = exit_.write_error if exit_ else None
-    unwritten = None if words is None else complaint.of_write_error(words, attempt.host)
-    also = "" if unwritten is None else f" {unwritten.summary}"  # what is told before may lack what came last
+            failure = Failure(kind, said, signal=number, host=attempt.host, suggestion={})
+            return _sentences(said, *also), failure.to_json()
     if failed:
-        return f"{job_rules.sentence(failed, attempt.jobs_total)}{also}", None
+        of_jobs = job_rules.sentence(failed, attempt.jobs_total)
+        return _sentences(of_jobs, *also), unwritten.to_json() if unwritten else None
     if attempt.failure:
-        return f"{str(attempt.failure['summary'])[:_SENTENCE_LENGTH]}{also}", attempt.failure
-    if crash is not None:
-        return f"{crash.summary}{also}", crash.to_json()
+        return _sentences(str(attempt.failure["summary"])[:_SENTENCE_LENGTH], *also), attempt.failure
+    if crash is not None and (unwritten is None or crash.kind is not FailureKind.NO_SPACE):
+        return _sentences(crash.summary, *also), crash.to_json()
     if unwritten is not None:
         return unwritten.summary, unwritten.to_json()
     code = exit_.exit_code if exit_ else None
