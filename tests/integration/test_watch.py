@@ -188,7 +188,6 @@ def test_a_lost_dry_run_suggests_nothing_that_would_be_done_for_real(
     store: Store,
     add_run: AddRun,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     settings = Settings(data_dir=tmp_path)
     attempt, directory = held(store, add_run, settings, dry_run=dry_run)
