@@ -174,9 +174,9 @@ class Complain:
 
     def __call__(self, text: str) -> None:
         if not self._said:
+            line = f"{self._prefix}{text}\n".encode(errors="replace")
             with contextlib.suppress(OSError):  # a full disk: the next complaint tries again
-                os.write(2, f"{self._prefix}{text}\n".encode(errors="replace"))
-                self._said = True
+                self._said = os.write(2, line) == len(line)
 
 
 def read_events(path: Path, offset: int, max_bytes: int, root: Path | None = None) -> tuple[list[Event], int]:

@@ -12,7 +12,10 @@ from typing import Any
 
 import pytest
 
-from snakeway.directory import AttemptDirectory, read_json, write_json
+import snakeway.directory
+from snakeway.directory import AttemptDirectory, keep_room, read_json, write_json
+from snakeway.model.attempt import Exit
+from snakeway.supervisor import shim
 from tests.support.disk import small_disk
 from tests.support.waiting import wait_until
 
@@ -134,8 +137,24 @@ def test_files_are_whole_or_not_there(tmp_path: Path) -> None:
     assert [found.name for found in tmp_path.iterdir()] == ["value.json"]
 
 
+def test_an_end_whose_folder_cannot_be_synced_is_written(
+    attempt: AttemptDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep_room(attempt.exit_room)
+
+    def fails(_: Path) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(snakeway.directory, "_sync_folder", fails)
+    assert shim._write_end(attempt, "A", Exit("run", 1, None, 9.0)) == 0
+    end = read_json(attempt.exit)
+    assert end is not None
+    assert (end["attempt_id"], end["exit_code"], end["write_error"]) == ("A", 1, None)
+    assert [found.name for found in attempt.path.iterdir()] == ["exit.json"]
+
+
 # Until then the shim replaces a file, and so makes room for another.
-CLAIMED = "until grep -q '\"step\"' .snakeway/attempts/1/process.json; do :; done"
+CLAIMED = "for _ in {1..3000}; do grep -q '\"step\"' .snakeway/attempts/1/process.json && break; sleep 0.01; done"
 
 
 def test_the_end_is_told_on_a_full_disk(full_disk: AttemptDirectory) -> None:

@@ -181,6 +181,20 @@ def test_what_an_attempt_failed_for_is_kept_beside_a_record_that_could_not_be_wr
     assert (found.error or "").startswith("SyntaxError in line 2. Nothing more could be written")
 
 
+def test_a_torn_log_that_tells_of_a_full_disk_is_believed(store: Store, add_run: AddRun, tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path)
+    attempt, directory = held(store, add_run, settings)
+    directory.log.write_text("\0\0 [Errno 28] No space left on device\0\0\n")  # NUL: what a crash leaves of a block
+    write_exit(attempt, directory, "run", exit_code=1)
+    watching = watch.Watch(store, settings, attempt, diagnosis_for("local"), None)
+    assert watching.look(attempt, now(), stop_requested=False).ended
+    with store.read() as tx:
+        found = attempts.get(tx, attempt.id)
+    assert found is not None
+    assert found.failure is not None
+    assert found.failure["kind"] == FailureKind.NO_SPACE
+
+
 @pytest.mark.parametrize(("dry_run", "suggestion"), [(False, {}), (True, None)])
 def test_a_lost_dry_run_suggests_nothing_that_would_be_done_for_real(
     dry_run: bool,

@@ -324,6 +324,15 @@ def test_a_log_that_tells_of_a_full_disk_is_believed_where_events_tell_nothing()
     assert failure.summary == "snakeway: cannot write events to e.ndjson: No space left on device"
 
 
+def test_of_a_long_line_about_a_full_disk_the_end_is_kept() -> None:
+    error = "OSError: [Errno 28] No space left on device"
+    for before in ("\r".join(f"{percent}%" for percent in range(99)) + "\r", "x" * 600 + ": "):
+        failure = complaint.of_log(f"{before}{error}\r\n")
+        assert failure is not None
+        assert failure.summary.endswith(error)
+        assert "%" not in failure.summary
+
+
 MISSING = "Missing input files for rule a:\n  affected files:\n    s3://bucket/key (in storage)"
 
 

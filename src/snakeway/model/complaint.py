@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from snakeway.model.failure import TRANSIENT, Failure, FailureKind
+from snakeway.model.failure import NO_SPACE_WORDS, TRANSIENT, Failure, FailureKind
 from snakeway.model.storage import StorageTrouble, wrong_prefix
 
 _K = FailureKind
@@ -65,11 +65,10 @@ _SETTING = re.compile(
     r"(?: \(or environment variable (?P<variable>\w{1,100})\))?"
 )
 _STORED = re.compile(r"\w+://\S+|\(storage\)|retrieve from storage")
-_NO_SPACE_WORDS = r"No space left on device|Disk quota exceeded"
-_NO_SPACE = re.compile(rf"^(?:snakeway: .*|.*\[Errno \d+\] )(?:{_NO_SPACE_WORDS}).*$", re.M)
+_NO_SPACE = re.compile(rf"^(?:snakeway: .*|.*\[Errno \d+\] )(?:{NO_SPACE_WORDS}).*$", re.M)
 # Snakemake puts many reasons into one WorkflowError; the words that tell them apart.
 _WORDS: tuple[tuple[FailureKind, re.Pattern[str]], ...] = (
-    (_K.NO_SPACE, re.compile(_NO_SPACE_WORDS)),
+    (_K.NO_SPACE, re.compile(NO_SPACE_WORDS)),
     (_K.LOCKED, re.compile(r"Directory cannot be locked|Unable to lock directory")),
     (
         _K.INVALID_TARGET,
@@ -125,7 +124,7 @@ def diagnose(exception: str, message: str, storage: StorageTrouble | None = None
 
 def of_write_error(words: str, host: str | None) -> Failure:
     """Judge an attempt at whose end no file could be written any more, from the system's words for that; pure."""
-    full = re.search(_NO_SPACE_WORDS, words)
+    full = re.search(NO_SPACE_WORDS, words)
     said = f"Nothing more could be written in the run's directory ({words}); correct that, and re-run."
     return Failure(FailureKind.NO_SPACE if full else FailureKind.UNKNOWN, said, host=host)
 
@@ -140,8 +139,8 @@ def of_log(text: str) -> Failure | None:
     """
     told, separator, after = text.rpartition("During handling of the above exception")
     if not separator or "print_exception" not in after:
-        said = [line[0].strip() for line in _NO_SPACE.finditer(text)]
-        return Failure(FailureKind.NO_SPACE, said[-1][:_LONGEST_SUMMARY]) if said else None
+        said = [line[0].strip().rpartition("\r")[2] for line in _NO_SPACE.finditer(text)]  # behind a bar of progress
+        return Failure(FailureKind.NO_SPACE, said[-1][-_LONGEST_SUMMARY:]) if said else None
     causes = list(_CAUSE.finditer(told))
     if not causes:
         return None

@@ -65,6 +65,8 @@ class FailureKind(StrEnum):
 # Nothing about these has to change: the same again may well succeed.
 TRANSIENT = frozenset({FailureKind.NODE_LOST, FailureKind.PREEMPTED, FailureKind.STORAGE_UNREACHABLE})
 
+NO_SPACE_WORDS = r"[Nn]o space left on device|[Dd]isk quota exceeded"  # ENOSPC, EDQUOT; a regular expression
+
 
 @dataclass(frozen=True, slots=True)
 class Raised:

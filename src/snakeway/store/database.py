@@ -21,6 +21,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlmodel import Session
 
 from snakeway.errors import StoreBroken, StoreBusy, StoreOutdated
+from snakeway.model.failure import NO_SPACE_WORDS
 from snakeway.model.webhook import Subscription
 from snakeway.rows import Table
 
@@ -31,7 +32,7 @@ SUBSCRIPTIONS = "snakeway_subscriptions"  # in a transaction's info: who is told
 _WRITES = "snakeway_writes"
 _POOL_SIZE = 20
 _PROBE_S = 1.0
-_FULL = re.compile(r"disk is full|No space left|[Dd]isk quota exceeded")  # SQLite's words, and those of systems
+_FULL = re.compile(rf"disk is full|{NO_SPACE_WORDS}")  # SQLite's words, and the system's as Postgres passes them on
 # Beginnings of the names of SQLite's errors that waiting does not mend.
 _BROKEN = ("SQLITE_NOTADB", "SQLITE_CORRUPT", "SQLITE_READONLY")
 

@@ -15,6 +15,8 @@ from snakeway.rows import AttemptRow, RunRow, now
 from snakeway.store import Transaction, attempts, gates, jobs, runs, usage
 
 _SENTENCE_LENGTH = 1000
+_LARGEST_CODE = 255  # of a process's end; signals are smaller
+_LATEST_S = 1e11  # since the epoch: some 3,000 years
 _STOPS = ".", "!", "?"
 _LEFT = "Jobs that it left in the scheduler, and that were cancelled there: {}."
 _NOTHING_LEFT = "No job of it is left in the scheduler."
@@ -57,7 +59,7 @@ def end(
         state is AttemptState.FAILED
         and bool(asked)
         and all(kind == FailureKind.REJECTED for _, kind, _ in failed)
-        and (exit_ is None or exit_.write_error is None)  # else why it ended may not be in the record
+        and _is_whole(current, exit_, crash)
     )
     error: str | None = refused
     failure = None
@@ -98,6 +100,12 @@ def end(
     if stop is None or current.dry_run:
         gates.go_on(tx, run)  # approved while the attempt was under way, which had begun without knowing of it
     return runs.settle(tx, run.id)
+
+
+def _is_whole(attempt: AttemptRow, exit_: Exit | None, crash: Failure | None) -> bool:
+    """Whether why the attempt ended is surely in its record, as far as is known."""
+    full = crash is not None and crash.kind is FailureKind.NO_SPACE
+    return not (attempt.events_lost or full or (exit_ is not None and exit_.write_error is not None))
 
 
 def _left(state: AttemptState, cancelled: int | None) -> Iterator[str]:
@@ -150,12 +158,15 @@ def _why(
         return _sentences(of_jobs, *also), unwritten.to_json() if unwritten else None
     if attempt.failure:
         return _sentences(str(attempt.failure["summary"])[:_SENTENCE_LENGTH], *also), attempt.failure
-    if crash is not None and (unwritten is None or crash.kind is not FailureKind.NO_SPACE):
+    both_full = unwritten is not None and unwritten.kind is FailureKind.NO_SPACE
+    if crash is not None and not (both_full and crash.kind is FailureKind.NO_SPACE):
         return _sentences(crash.summary, *also), crash.to_json()
     if unwritten is not None:
         return unwritten.summary, unwritten.to_json()
     code = exit_.exit_code if exit_ else None
     said = f"snakemake ended with exit code {code} before any job started; see the run's log."
+    if attempt.events_lost:
+        said = f"snakemake ended with exit code {code}, and {attempt.events_lost} of its events were lost; see its log."
     return said, Failure(FailureKind.UNKNOWN, said, exit_code=code, host=attempt.host).to_json()
 
 
@@ -168,16 +179,21 @@ def _suggestion(state: AttemptState, failure: dict[str, Any] | None, failed: _Fa
 
 
 def exit_from_json(data: dict[str, Any]) -> Exit | None:
-    """Read exit.json; None when it does not say when what ended."""
+    """Read exit.json; None when it does not say when what ended. Jobs can write there: nothing is taken on trust."""
     step, ended_at = data.get("step"), data.get("ended_at")
     code, number = data.get("exit_code"), data.get("signal")
-    if not (isinstance(step, str) and isinstance(ended_at, float) and isinstance(code, int | None)):
+    if not (isinstance(step, str) and isinstance(ended_at, float) and 0 <= ended_at <= _LATEST_S):
+        return None
+    if not (_is_code(code) and _is_code(number)):
         return None
     words = data.get("write_error")
-    return Exit(
-        step,
-        code,
-        number if isinstance(number, int) else None,
-        ended_at,
-        words[:_SENTENCE_LENGTH] if isinstance(words, str) else None,
-    )
+    return Exit(step, code, number, ended_at, _storable(words)[:_SENTENCE_LENGTH] if isinstance(words, str) else None)
+
+
+def _is_code(value: object) -> bool:
+    return value is None or (type(value) is int and 0 <= value <= _LARGEST_CODE)
+
+
+def _storable(text: str) -> str:
+    """Replace what a database refuses: half a surrogate pair, NUL."""
+    return text.encode(errors="replace").decode().replace("\0", "\ufffd")

@@ -266,7 +266,7 @@ class Watch:
         if exit_ is None or not exit_.exit_code or attempt.failure or attempt.error:
             return None
         text = read_end(self._directory.log, _CRASH_BYTES, self._directory.root())
-        return complaint.of_log(text.decode(errors="replace"))
+        return complaint.of_log(text.decode(errors="replace").replace("\0", "\ufffd"))  # no database takes NUL
 
     def _books_until(self, attempt: AttemptRow) -> datetime | None:
         """Return how long a scheduler's books are to be asked about the attempt's jobs; None if there are no books."""

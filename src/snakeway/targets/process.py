@@ -5,7 +5,7 @@ The words are those that widely used programs and languages write when they fail
 
 import re
 
-from snakeway.model.failure import TRANSIENT, Bounds, Facts, Failure, FailureKind, more, signal_name
+from snakeway.model.failure import NO_SPACE_WORDS, TRANSIENT, Bounds, Facts, Failure, FailureKind, more, signal_name
 from snakeway.model.job import last_words
 from snakeway.targets.raised import without_closing
 
@@ -34,7 +34,7 @@ _WORDS: tuple[tuple[FailureKind, re.Pattern[str]], ...] = (
             r"|oom[-_ ]kill",  # schedulers and container engines
         ),
     ),
-    (FailureKind.NO_SPACE, re.compile(r"[Nn]o space left on device|[Dd]isk quota exceeded")),  # ENOSPC, EDQUOT
+    (FailureKind.NO_SPACE, re.compile(NO_SPACE_WORDS)),
     (
         FailureKind.IMAGE_PULL,
         re.compile(
