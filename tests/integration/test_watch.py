@@ -71,6 +71,16 @@ def held(
     return attempt, directory
 
 
+def looked_at(store: Store, settings: Settings, attempt: AttemptRow) -> AttemptRow:
+    """Look at an attempt that has ended; returns what is recorded of it."""
+    watching = watch.Watch(store, settings, attempt, diagnosis_for("local"), None)
+    assert watching.look(attempt, now(), stop_requested=False).ended
+    with store.read() as tx:
+        found = attempts.get(tx, attempt.id)
+    assert found is not None
+    return found
+
+
 def test_what_was_written_while_it_was_looked_at_is_taken_in_before_the_end(
     store: Store, add_run: AddRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -108,11 +118,7 @@ def test_a_chunk_that_cannot_be_taken_in_is_passed_over(
         raise ValueError("nobody thought of this")
 
     monkeypatch.setattr(watch.intake, "take", a_bug)
-    watching = watch.Watch(store, settings, attempt, diagnosis_for("local"), None)
-    assert watching.look(attempt, now(), stop_requested=False).ended
-    with store.read() as tx:
-        found = attempts.get(tx, attempt.id)
-    assert found is not None
+    found = looked_at(store, settings, attempt)
     assert (found.state, found.events_lost) == (AttemptState.SUCCEEDED, len(EVENTS))
 
 
@@ -172,11 +178,7 @@ def test_what_an_attempt_failed_for_is_kept_beside_a_record_that_could_not_be_wr
     with store.write() as tx:
         assert attempts.note(tx, attempt.id, "s1", failure=failure)
     write_exit(attempt, directory, "run", exit_code=1, write_error=os.strerror(errno.ENOSPC))
-    watching = watch.Watch(store, settings, attempt, diagnosis_for("local"), None)
-    assert watching.look(attempt, now(), stop_requested=False).ended
-    with store.read() as tx:
-        found = attempts.get(tx, attempt.id)
-    assert found is not None
+    found = looked_at(store, settings, attempt)
     assert found.failure == failure
     assert (found.error or "").startswith("SyntaxError in line 2. Nothing more could be written")
 
@@ -186,11 +188,7 @@ def test_a_torn_log_that_tells_of_a_full_disk_is_believed(store: Store, add_run:
     attempt, directory = held(store, add_run, settings)
     directory.log.write_text("\0\0 [Errno 28] No space left on device\0\0\n")  # NUL: what a crash leaves of a block
     write_exit(attempt, directory, "run", exit_code=1)
-    watching = watch.Watch(store, settings, attempt, diagnosis_for("local"), None)
-    assert watching.look(attempt, now(), stop_requested=False).ended
-    with store.read() as tx:
-        found = attempts.get(tx, attempt.id)
-    assert found is not None
+    found = looked_at(store, settings, attempt)
     assert found.failure is not None
     assert found.failure["kind"] == FailureKind.NO_SPACE
 
@@ -206,11 +204,7 @@ def test_a_lost_dry_run_suggests_nothing_that_would_be_done_for_real(
     settings = Settings(data_dir=tmp_path)
     attempt, directory = held(store, add_run, settings, dry_run=dry_run)
     write_exit(attempt, directory, "plan", signal=9)
-    watching = watch.Watch(store, settings, attempt, diagnosis_for("local"), None)
-    assert watching.look(attempt, now(), stop_requested=False).ended
-    with store.read() as tx:
-        found = attempts.get(tx, attempt.id)
-    assert found is not None
+    found = looked_at(store, settings, attempt)
     assert found.failure is not None
     assert (found.state, found.suggestion) == (AttemptState.LOST, suggestion)
     assert found.failure["suggestion"] == suggestion
