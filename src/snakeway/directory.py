@@ -32,9 +32,11 @@ from pathlib import Path
 from typing import Any
 
 from snakeway.errors import InvalidWorkflow
+from snakeway.plainfile import open_plain
 from snakeway.wire import EVENTS_FILE, STATE_FOLDER
 
 _ROOM_BYTES = 4096  # a block of most file systems
+_LONGEST_JSON_BYTES = 16 * 1024 * 1024  # command.json has a submission's targets in it
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,9 +216,13 @@ def _sync_folder(path: Path) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """Return the object in a file; None when there is no such file or it is not a JSON object."""
+    """Return the object in a plain file; None when there is no such file or it is not a JSON object. Raises OSError.
+
+    Jobs can write there: a pipe is not waited for, and of what is longer than any of these files only a part is read.
+    """
     try:
-        value = json.loads(path.read_bytes())
-    except (FileNotFoundError, NotADirectoryError, ValueError):
+        with open_plain(path) as file:
+            value = json.loads(file.read(_LONGEST_JSON_BYTES))
+    except (FileNotFoundError, NotADirectoryError, ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None

@@ -76,7 +76,7 @@ def ended(
         (None, None, 0, "paused", "Waits for a decision: check."),
         (WORDS, None, 0, "failed", UNWRITTEN),
         (None, FULL, 0, "failed", FULL.summary),
-        (None, None, 3, "failed", "snakemake ended with exit code 1, and 3 of its events were lost; see its log."),
+        (None, None, 3, "failed", "snakemake ended with exit code 1. 3 of its events were lost; see its log."),
     ],
 )
 def test_a_gate_alone_is_to_blame_only_if_the_record_is_whole(
@@ -94,6 +94,16 @@ def test_a_gate_alone_is_to_blame_only_if_the_record_is_whole(
     run, found = ended(store, attempt, write_error=write_error, crash=crash)
     assert (run.state, found.gates_only) == (state, state == "paused")
     assert found.error == error
+
+
+def test_lost_events_are_told_beside_what_is_known(store: Store, attempt: AttemptRow) -> None:
+    wait_at_gate(store, attempt)
+    known = Failure(FailureKind.UNKNOWN, "At least one job did not complete successfully.")
+    with store.write() as tx:
+        assert attempts.note(tx, attempt.id, "s1", events_lost=3, failure=known.to_json())
+    run, found = ended(store, attempt, write_error=None)
+    assert run.state == "failed"
+    assert found.error == f"{known.summary} 3 of its events were lost; see its log."
 
 
 def test_failed_jobs_are_told_before_it(store: Store, attempt: AttemptRow) -> None:

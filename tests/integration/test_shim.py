@@ -137,6 +137,19 @@ def test_files_are_whole_or_not_there(tmp_path: Path) -> None:
     assert [found.name for found in tmp_path.iterdir()] == ["value.json"]
 
 
+def test_what_a_job_left_in_the_place_of_a_file_is_no_object(tmp_path: Path) -> None:
+    path = tmp_path / "exit.json"
+    os.mkfifo(path)
+    assert read_json(path) is None  # nobody writes
+    path.unlink()
+    for content in ("[" * 100_000, "[1]", '{"a": 1', "\0"):
+        path.write_text(content)
+        assert read_json(path) is None
+    path.unlink()
+    path.symlink_to("/dev/zero")
+    assert read_json(path) is None
+
+
 def test_an_end_whose_folder_cannot_be_synced_is_written(
     attempt: AttemptDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -122,6 +122,17 @@ def test_a_chunk_that_cannot_be_taken_in_is_passed_over(
     assert (found.state, found.events_lost) == (AttemptState.SUCCEEDED, len(EVENTS))
 
 
+def test_events_that_were_passed_over_stay_lost_though_the_writer_lost_none(
+    store: Store, add_run: AddRun, tmp_path: Path
+) -> None:
+    settings = Settings(data_dir=tmp_path)
+    attempt, directory = held(store, add_run, settings)
+    attempt.events_lost = 2
+    write_events(directory, 0, len(EVENTS))
+    write_exit(attempt, directory, "run", exit_code=0)
+    assert looked_at(store, settings, attempt).events_lost == 2
+
+
 def test_what_a_dry_run_died_of_survives_a_database_that_does_not_answer_at_first(
     store: Store, add_run: AddRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

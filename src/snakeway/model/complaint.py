@@ -65,7 +65,10 @@ _SETTING = re.compile(
     r"(?: \(or environment variable (?P<variable>\w{1,100})\))?"
 )
 _STORED = re.compile(r"\w+://\S+|\(storage\)|retrieve from storage")
-_NO_SPACE = re.compile(rf"^(?:snakeway: .*|.*\[Errno \d+\] )(?:{NO_SPACE_WORDS}).*$", re.M)
+# A line ends at a carriage return, too: a bar of progress writes over itself.
+_NO_SPACE = re.compile(
+    rf"(?:^|(?<=\r))(?:snakeway: [^\r\n]*|[^\r\n]*\[Errno \d+\] )(?:{NO_SPACE_WORDS})[^\r\n]{{0,200}}", re.M
+)
 # Snakemake puts many reasons into one WorkflowError; the words that tell them apart.
 _WORDS: tuple[tuple[FailureKind, re.Pattern[str]], ...] = (
     (_K.NO_SPACE, re.compile(NO_SPACE_WORDS)),
@@ -139,7 +142,7 @@ def of_log(text: str) -> Failure | None:
     """
     told, separator, after = text.rpartition("During handling of the above exception")
     if not separator or "print_exception" not in after:
-        said = [line[0].strip().rpartition("\r")[2] for line in _NO_SPACE.finditer(text)]  # behind a bar of progress
+        said = [line[0].strip() for line in _NO_SPACE.finditer(text)]
         return Failure(FailureKind.NO_SPACE, said[-1][-_LONGEST_SUMMARY:]) if said else None
     causes = list(_CAUSE.finditer(told))
     if not causes:

@@ -139,7 +139,9 @@ def _why(
     """Return in one or two sentences why the attempt did not succeed, and its failure unless jobs are to blame."""
     words = exit_.write_error if exit_ else None
     unwritten = None if words is None else complaint.of_write_error(words, attempt.host)
-    also = [] if unwritten is None else [unwritten.summary]  # what is told before may lack what came last
+    # What is told before these may not be all.
+    also = [f"{attempt.events_lost} of its events were lost; see its log."] if attempt.events_lost else []
+    also += [] if unwritten is None else [unwritten.summary]
     match state:
         case AttemptState.SUCCEEDED:
             return None, None
@@ -162,11 +164,10 @@ def _why(
     if crash is not None and not (both_full and crash.kind is FailureKind.NO_SPACE):
         return _sentences(crash.summary, *also), crash.to_json()
     if unwritten is not None:
-        return unwritten.summary, unwritten.to_json()
+        return _sentences(*also), unwritten.to_json()
     code = exit_.exit_code if exit_ else None
-    said = f"snakemake ended with exit code {code} before any job started; see the run's log."
-    if attempt.events_lost:
-        said = f"snakemake ended with exit code {code}, and {attempt.events_lost} of its events were lost; see its log."
+    when = "" if attempt.events_lost else " before any job started; see the run's log."
+    said = _sentences(f"snakemake ended with exit code {code}{when}", *also)
     return said, Failure(FailureKind.UNKNOWN, said, exit_code=code, host=attempt.host).to_json()
 
 

@@ -87,6 +87,8 @@ def take(tx: Transaction, attempt: AttemptRow, events: list[Event], offset: int,
         if job.state in (JobState.SUCCEEDED, JobState.FAILED) and before.get(job.number) != job.state
     ]
     taken.values |= _counts(attempt, before, taken.jobs) | {"events_offset": offset}
+    if "events_lost" in taken.values:  # some may have been passed over
+        taken.values["events_lost"] = max(attempt.events_lost, taken.values["events_lost"])
     assert attempt.lease_owner is not None
     if not attempts.note(tx, attempt.id, attempt.lease_owner, **taken.values):
         raise LeaseLost(attempt.id)  # rolls everything back: the new holder takes these events in
