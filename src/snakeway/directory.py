@@ -68,7 +68,10 @@ class AttemptDirectory:
     @property
     def is_real(self) -> bool:
         """Whether the way here leads through no link: the jobs of a run can write in its directory, and plant some."""
-        return self.path.resolve() == self.root().resolve() / self.path.relative_to(self.root())
+        try:
+            return self.path.resolve() == self.root().resolve() / self.path.relative_to(self.root())
+        except (OSError, RuntimeError):  # a link to itself
+            return False
 
     def root(self) -> Path:
         """Return the directory of the run."""

@@ -29,7 +29,7 @@ PROFILE = "executor: local\ncores: 2\n"
 SERVED_PROFILE = f"{PROFILE}logger: [snakeway]\n"
 NOT_OUTPUTS = {"expected-results", ".snakemake", ".snakeway", "__pycache__", ".snakemake_timestamp"}
 LIMIT_S = 400  # the longest folder, 100 jobs that each start a snakemake, took about 200 s beside other work
-AGAIN = 4  # bare runs that show whether bare snakemake differs from itself
+AGAIN = 16  # bare runs that show whether bare snakemake differs from itself
 _FINISHED = re.compile(r"^Finished jobid: \d+ \(Rule: (.*)\)$", re.MULTILINE)
 
 

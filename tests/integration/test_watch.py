@@ -4,6 +4,9 @@ import dataclasses
 import errno
 import json
 import os
+import shutil
+import socket
+import subprocess
 from datetime import timedelta
 from pathlib import Path
 from unittest.mock import Mock
@@ -120,6 +123,44 @@ def test_a_chunk_that_cannot_be_taken_in_is_passed_over(
     monkeypatch.setattr(watch.intake, "take", a_bug)
     found = looked_at(store, settings, attempt)
     assert (found.state, found.events_lost) == (AttemptState.SUCCEEDED, len(EVENTS))
+
+
+@pytest.mark.parametrize(
+    "place", ["events.ndjson", "plan.ndjson", "exit.json", "process.json", "lock", ".", "..", "../.."]
+)
+@pytest.mark.parametrize("thing", ["link to itself", "socket", "file", "folder", "pipe"])
+def test_whatever_a_job_puts_in_the_place_of_a_file_the_attempt_ends(
+    place: str, thing: str, store: Store, add_run: AddRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempt, directory = held(store, add_run, Settings(data_dir=tmp_path))
+    write_events(directory, 0, len(EVENTS))
+    write_exit(attempt, directory, "run", exit_code=0)
+    with subprocess.Popen(["true"]) as process:
+        ended = {"attempt_id": attempt.id, "shim": dataclasses.asdict(identify(process.pid)), "step": "run"}
+    directory.process.write_text(json.dumps(ended))
+    with store.write() as tx:
+        assert attempts.move(tx, attempt.id, attempt.state, AttemptState.RUNNING, process=ended)
+        running = attempts.get(tx, attempt.id)
+    assert running is not None
+    path = Path(os.path.normpath(directory.path / place))
+    if path.is_dir():
+        shutil.rmtree(path)
+    path.unlink(missing_ok=True)
+    monkeypatch.chdir(path.parent)  # the address of a socket is short
+    match thing:
+        case "link to itself":
+            path.symlink_to(path.name)
+        case "socket":
+            with socket.socket(socket.AF_UNIX) as bound:
+                bound.bind(path.name)
+        case "file":
+            path.touch()
+        case "folder":
+            path.mkdir()
+        case "pipe":
+            os.mkfifo(path)
+    found = looked_at(store, Settings(data_dir=tmp_path), running)
+    assert found.state in {AttemptState.SUCCEEDED, AttemptState.LOST}
 
 
 def test_events_that_were_passed_over_stay_lost_though_the_writer_lost_none(
