@@ -184,7 +184,7 @@ def read_events(path: Path, offset: int, max_bytes: int, root: Path | None = Non
 
     Reads at most ``max_bytes``. A line that is not an event is passed over, and so is one that is longer than that: it
     is the trace of a full disk, a crash or somebody else's writing, and the gap in ``seq`` tells. What is not a plain
-    file has no events, and neither has one that does not exist, that may not be read, or that lies outside of ``root``.
+    file has no events, and neither has one that does not exist, or that lies outside of ``root``.
     """
     data = read_lines(path, offset, max_bytes, root)
     return list(parse_lines(data)), offset + len(data)
@@ -196,7 +196,7 @@ def read_lines(path: Path, offset: int, max_bytes: int, root: Path | None = None
         with open_plain(path, root) as file:
             file.seek(offset)
             data = file.read(max_bytes)
-    except (FileNotFoundError, PermissionError):
+    except FileNotFoundError:
         return b""
     end = data.rfind(b"\n") + 1
     return data[:end] if end or len(data) < max_bytes else data
